@@ -1,0 +1,48 @@
+# `make demo` and `make test` are all the set-up there is. Everything stays inside this checkout.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test prove check docs bench lock clean
+
+demo: .venv/installed
+	$(BIN)/journeybatch run jobs/review-sentiment.yaml
+	$(BIN)/python -m journeybatch export jobs/review-sentiment.yaml --to runs/review-sentiment.csv
+	@echo; echo "The results, with the cost of each row: runs/review-sentiment/results.parquet (and runs/review-sentiment.csv)"
+
+test: .venv/tested
+	$(BIN)/python -m pytest
+
+prove: .venv/tested
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+check: .venv/tested
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: .venv/installed
+	$(BIN)/python docs/generate.py
+
+bench: .venv/tested
+	$(BIN)/python benchmarks/run.py
+
+.venv/installed: requirements/run.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install --require-hashes -r requirements/run.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/tested: .venv/installed requirements/test.txt
+	$(PIP) install --require-hashes -r requirements/test.txt
+	touch $@
+
+# Needs uv; writes both lock files anew.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	    pyproject.toml requirements/build.in -o requirements/run.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	    --extra test pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/test.txt
+
+clean:
+	rm -rf .venv runs .mypy_cache .ruff_cache .hypothesis

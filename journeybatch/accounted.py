@@ -1,0 +1,104 @@
+"""One attempt's bookkeeping: reserve, intent, raw reply, settle.
+
+The order is the promise. Credits are reserved before the intent is written, the intent is on the disk before the
+first byte leaves, the raw reply is in the file before anybody reads it, and only then is the attempt settled. A
+kill between any two of these leaves an attempt that is in doubt, never one that is forgotten.
+"""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from journeybatch.entries import Intent, Received, Settled
+from journeybatch.errors import ApiFailure, Charge, DiskFull
+from journeybatch.history import UNSENT
+from journeybatch.journal import Journal
+from journeybatch.ledger import Ledger
+from journeybatch.records import Completion, Reply, Request, Send
+from journeybatch.wire import judge
+
+
+def accounted(send: Send, journal: Journal, ledger: Ledger, *, bills_errors: bool = False) -> Send:
+    """A Send that keeps the books of ``send``, attempt by attempt. Its completions carry their ``reply``.
+
+    Raises what ``send`` raises; ``ApiFailure`` for a reply that is no whole completion; ``BudgetReached`` and
+    ``DiskFull`` before anything was sent.
+    """
+
+    async def attempt(request: Request) -> Completion:
+        await ledger.reserve(request.price)
+        keys = b"".join(prompt.key for prompt in request.prompts)
+        try:
+            journal.append(intent(request, keys))
+            await journal.durable()
+        except BaseException:
+            settle(request, "free", error=UNSENT, message="stopped before it was sent")
+            raise
+        try:
+            completion = await send(request)
+        except ApiFailure as failure:
+            settle(request, failure.charge, error=failure.kind, message=str(failure))
+            raise
+        except DiskFull as full:  # no descriptor was left for a connection
+            settle(request, "free", error=UNSENT, message=str(full))
+            raise
+        except BaseException:
+            settle(request, "unknown", error="in_doubt", message="stopped before its reply came")
+            raise
+        return msgspec.structs.replace(completion, reply=read(request, keys, completion))
+
+    def read(request: Request, keys: bytes, completion: Completion) -> Reply:
+        try:
+            journal.write(received(request, keys, completion))
+            reply = judge(completion, bills_errors=bills_errors)
+        except ApiFailure as failure:
+            settle(request, failure.charge, error=failure.kind, message=str(failure), completion=completion)
+            raise
+        except BaseException:  # a bug of ours: the reply stays unsettled, and the next process reads it again
+            ledger.settle(request.price, "unknown")
+            raise
+        settle(request, "settled", error=shortcoming(reply), message=None, completion=completion)
+        return reply
+
+    def settle(
+        request: Request,
+        charge: Charge,
+        *,
+        error: str | None,
+        message: str | None,
+        completion: Completion | None = None,
+    ) -> None:
+        certain, most = ledger.settle(request.price, charge)
+        status, latency_s = (completion.status, completion.latency_s) if completion else (None, 0.0)
+        journal.append(Settled(request.id, request.attempt, charge, certain, most, error, message, status, latency_s))
+
+    return attempt
+
+
+def intent(request: Request, keys: bytes) -> Intent:
+    """The entry that goes before an attempt."""
+    price = request.price
+    return Intent(request.id, request.attempt, keys, request.model, price.least, price.most, time.time())
+
+
+def received(request: Request, keys: bytes, completion: Completion) -> Received:
+    """The entry of a raw reply."""
+    return Received(
+        request.id,
+        request.attempt,
+        keys,
+        completion.status,
+        completion.headers,
+        completion.body,
+        completion.latency_s,
+        time.time(),
+        request.price.least,
+        request.price.most,
+    )
+
+
+def shortcoming(reply: Reply) -> str | None:
+    """Why a whole reply is no answer: ``refusal``, or None when it is one."""
+    return "refusal" if reply.text is None else None

@@ -1,0 +1,117 @@
+"""Journal, ledger and results checked against each other: what ``verify`` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from journeybatch.errors import OutputError
+from journeybatch.history import History, read_history
+from journeybatch.journal import NAME, locked
+from journeybatch.results import REQUESTS, RESULTS
+from journeybatch.summary import read_summary
+from journeybatch.tally import MICRO, tally
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def audit(directory: Path) -> list[str]:
+    """Everything that does not agree in ``directory``, as sentences; none if all does. Changes nothing.
+
+    A run that is at work is behind with its views; only its journal is checked then.
+
+    Raises:
+        OutputError: there is no journal of ours.
+    """
+    journal = directory / NAME
+    if not journal.exists():
+        raise OutputError(f"{directory}: there is no journal here; nothing ever ran in this directory")
+    history = read_history(journal)
+    found = [
+        f"journal: bytes {gap.start} to {gap.end} are damaged, {gap.lost} entries are lost; all others are in use"
+        for gap in history.gaps
+    ]
+    if locked(journal):
+        return found
+    if history.size > history.end:
+        found.append(f"journal: the last {history.size - history.end} bytes are torn; the next run cuts them off")
+    found += _check_credits(history)
+    found += _check_results(directory / RESULTS, history)
+    found += _check_requests(directory / REQUESTS, history)
+    return found + _check_summary(directory, history)
+
+
+def _check_credits(history: History) -> list[str]:
+    keys = tally(history)
+    a = history.attempts
+    unkeyed = sum(a.credits[i] for i in range(len(a)) if a.first[i] == a.first[i + 1])
+    shared = int(keys["credits"].sum()) + unkeyed * MICRO
+    if shared != history.spent * MICRO:
+        return [f"ledger: shares come to {shared / MICRO} credits, charges to {history.spent}"]
+    return []
+
+
+def _check_results(path: Path, history: History) -> list[str]:
+    """The results' answers are in the journal, and their credits are the keys' shares."""
+    import polars as pl
+
+    if not path.exists():
+        return [f"{path.name} is missing; `journeybatch export` writes it"] if history.run else []
+    try:
+        frame = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        return [f"{path.name} cannot be read: {error}; `journeybatch export` writes it anew"]
+    prefix = next((name.removesuffix("jb_key") for name in frame.columns if name.endswith("jb_key")), "")
+    rows = frame.select(
+        pl.col(f"{prefix}jb_row").alias("row"),
+        pl.col(f"{prefix}jb_key").str.decode("hex").alias("key"),
+        pl.col(f"{prefix}jb_status").alias("status"),
+        (pl.col(f"{prefix}jb_credits") * MICRO).cast(pl.Int64).alias("credits"),
+    )
+    found = []
+    if rows["row"].to_list() != list(range(rows.height)):
+        found.append(f"{path.name}: jb_row does not count from 0 without gaps")
+    keys = tally(history)
+    joined = rows.join(keys, on="key", how="left", maintain_order="left")
+    phantoms = joined.filter((pl.col("status") == "answered") & pl.col("answer").is_null()).height
+    if phantoms:
+        found.append(f"{path.name}: {phantoms} rows are answered, but the journal has no answer for them")
+    stale = joined.filter((pl.col("status") == "pending") & pl.col("answer").is_not_null()).height
+    if stale:
+        found.append(f"{path.name}: {stale} rows are pending, but answered in the journal; `export` brings them in")
+    return found + _check_shares(path, rows, keys)
+
+
+def _check_shares(path: Path, rows: pl.DataFrame, keys: pl.DataFrame) -> list[str]:
+    import polars as pl
+
+    sums = rows.group_by("key").agg(pl.col("credits").sum()).join(keys, on="key", how="left")
+    wrong = sums.filter(pl.col("credits") != pl.col("credits_right").fill_null(0)).height
+    return [f"{path.name}: the credits of {wrong} keys differ from the journal's; `export` mends that"] if wrong else []
+
+
+def _check_requests(path: Path, history: History) -> list[str]:
+    import polars as pl
+
+    if history.run is None:
+        return []
+    if not path.exists():
+        return [f"{path.name} is missing; `journeybatch export` writes it"]
+    try:
+        spent = int(pl.read_parquet(path, columns=["credits"])["credits"].sum())
+    except (pl.exceptions.PolarsError, OSError) as error:
+        return [f"{path.name} cannot be read: {error}; `journeybatch export` writes it anew"]
+    if spent != history.run.spent:
+        return [f"{path.name}: says {spent} credits, the journal {history.run.spent}; `export` writes it anew"]
+    return []
+
+
+def _check_summary(directory: Path, history: History) -> list[str]:
+    summary = read_summary(directory)
+    if summary is None:
+        return ["summary.json is missing or cannot be read"] if history.run else []
+    said = summary.get("credits", {}).get("spent_total")
+    if said != history.spent:
+        return [f"summary.json: says {said} credits in all, the journal {history.spent}; run again to renew it"]
+    return []

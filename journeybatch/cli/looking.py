@@ -1,0 +1,179 @@
+"""status, show, export and verify: what looks at an output directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from journeybatch.audit import audit
+from journeybatch.cli import screen
+from journeybatch.cli.environment import load, read_world
+from journeybatch.errors import Damaged, OutputError, RunLocked
+from journeybatch.export import export as export_table
+from journeybatch.history import CHARGES, History, mapped, read_history, received
+from journeybatch.job import bind
+from journeybatch.journal import NAME, locked
+from journeybatch.results import RESULTS, request_name
+from journeybatch.spec import JobSpec
+from journeybatch.summary import read_summary
+from journeybatch.views import write_views
+
+
+def directory_of(target: str) -> Path:
+    """The output directory that DIR-or-JOB means. Raises OutputError, SpecError."""
+    path = Path(target)
+    if path.is_dir():
+        return path
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        return load(path, {}, read_world()).output
+    raise OutputError(f"{target}: there is no such directory or job file")
+
+
+def _history(directory: Path) -> History:
+    journal = directory / NAME
+    if not journal.exists():
+        raise OutputError(f"{directory}: there is no journal here; nothing ever ran in this directory")
+    return read_history(journal)
+
+
+@click.command()
+@click.argument("target", metavar="DIR-or-JOB")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def status(target: str, as_json: bool) -> None:
+    """How far a run is, also while another process runs it."""
+    directory = directory_of(target)
+    history = _history(directory)
+    running = locked(directory / NAME)
+    run = history.run
+    state = "running" if running else "finished" if run and run.finished_at else "stopped" if run else "not begun"
+    summary = read_summary(directory) or {}
+    data: dict[str, Any] = {
+        "job": history.began.job if history.began else summary.get("job"),
+        "state": state,
+        "running": running,
+        "run": run.number if run else 0,
+        "rows": summary.get("rows"),
+        "requests": {"sent": run.sent, "retried": run.retried, "in_doubt": run.in_doubt} if run else None,
+        "credits": {"spent": run.spent, "unknown_max": run.unknown, "spent_total": history.spent} if run else None,
+        "stopped_by": summary.get("stopped_by") or ("died" if state == "stopped" and _died(summary) else None),
+        "finished_at": summary.get("finished_at"),
+        "output": str(directory),
+    }
+    if as_json:
+        screen.out_json(data)
+        return
+    screen.out(f"{screen.safe(data['job'])}: {state}" + (f" ({data['stopped_by']})" if data["stopped_by"] else ""))
+    for name in ("rows", "requests", "credits"):
+        if data[name]:
+            facts = ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in data[name].items())
+            screen.out(f"{name + ':':<10}{facts}")
+    if state == "stopped":
+        screen.out("carry on with: journeybatch run JOB")
+
+
+def _died(summary: dict[str, Any]) -> bool:
+    """No process holds the directory, and the last one left no word how it ended."""
+    return summary.get("exit_code") is None
+
+
+@click.command()
+@click.argument("target", metavar="DIR-or-JOB")
+@click.argument("row", type=click.IntRange(min=0))
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def show(target: str, row: int, as_json: bool) -> None:
+    """One row's whole story: prompt, attempts, raw replies, charges. ROW counts from 0."""
+    from itertools import islice
+
+    directory = directory_of(target)
+    history = _history(directory)
+    job = bind(_spec(directory), read_world())
+    seen: dict[bytes, int] = {}
+    prompts = (prompt for frame in job.frames() for prompt in job.ask.prompts(frame, seen))
+    prompt = next(islice(prompts, row, None), None)
+    if prompt is None:
+        raise OutputError(f"{directory}: the input has no row {row}")
+    if isinstance(prompt, Exception):
+        raise prompt
+    story = {
+        "row": row,
+        "key": prompt.key.hex(),
+        "messages": [{"role": message.role, "content": message.content} for message in prompt.messages],
+        "attempts": _attempts(directory, history, prompt.key),
+        "given_up": history.given_up.get(prompt.key),
+    }
+    if as_json:
+        screen.out_json(story)
+        return
+    screen.out(f"row {row}, key {story['key']}")
+    for message in prompt.messages:
+        screen.out(f"\n[{message.role}]\n{screen.safe(message.content)}")
+    for attempt in _attempts(directory, history, prompt.key):
+        head = f"\nrequest {attempt['request']}, attempt {attempt['attempt']}: {attempt['outcome']}"
+        cost = f"{attempt['credits']} to {attempt['credits_max']} credits"
+        screen.out(f"{head}, {cost}, status {attempt['status'] or 'none'}, error {attempt['error'] or 'none'}")
+        screen.out(screen.safe(attempt["message"] or attempt["reply"]))
+    if story["given_up"]:
+        screen.out(f"\ngiven up: {': '.join(map(screen.safe, history.given_up[prompt.key]))}")
+
+
+def _attempts(directory: Path, history: History, key: bytes) -> list[dict[str, Any]]:
+    a = history.attempts
+    with mapped(directory / NAME) as journal:
+        return [
+            {
+                "request": request_name(a.request[i]),
+                "attempt": a.attempt[i],
+                "outcome": CHARGES[a.charge[i]],
+                "credits": a.credits[i],
+                "credits_max": a.credits_max[i],
+                "status": a.status[i] or None,
+                "error": a.error[i],
+                "message": a.message.get(i),
+                "reply": received(journal, a.offset[i]).body.decode("utf-8", "replace") if a.offset[i] >= 0 else None,
+            }
+            for i in range(len(a))
+            if key in a.keys_of(i)
+        ]
+
+
+def _spec(directory: Path) -> JobSpec:
+    """The job that ran last in ``directory``."""
+    path = directory / "job.yaml"
+    if not path.exists():
+        raise OutputError(f"{directory}: there is no job.yaml here; nothing ever ran in this directory")
+    return load(path, {}, read_world())
+
+
+@click.command()
+@click.argument("target", metavar="DIR-or-JOB")
+@click.option("--to", type=click.Path(path_type=Path), metavar="FILE", help="Also: .csv, .xlsx, .jsonl or .parquet.")
+def export(target: str, to: Path | None) -> None:
+    """Rebuild the Parquet views from the journal, for nothing; write the results to FILE."""
+    directory = directory_of(target)
+    history = _history(directory)
+    if locked(directory / NAME):
+        raise RunLocked(f"{directory}: a run is at work here; export when it has ended")
+    summary = read_summary(directory) or {}
+    total = summary.get("rows", {}).get("total")
+    job = bind(_spec(directory), read_world(), limit=total)
+    surveyed = job.survey()
+    surveyed.check_problems()
+    counts = write_views(job, history, directory / NAME, surveyed)
+    screen.out(f"{counts.answered} of {counts.total} rows answered: {directory / RESULTS}")
+    if to is not None:
+        export_table(directory / RESULTS, to)
+        screen.out(str(to))
+
+
+@click.command()
+@click.argument("target", metavar="DIR-or-JOB")
+def verify(target: str) -> None:
+    """Check journal, ledger and results against each other."""
+    directory = directory_of(target)
+    found = audit(directory)
+    if found:
+        raise Damaged("\n".join([f"{directory}: {len(found)} things do not agree:", *(f"  {line}" for line in found)]))
+    history = _history(directory)
+    screen.out(f"{directory}: {len(history.attempts)} attempts, {history.spent} credits: all agree")

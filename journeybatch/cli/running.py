@@ -1,0 +1,181 @@
+"""run and plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+import msgspec
+
+from journeybatch.cli import screen
+from journeybatch.cli.environment import load, parse_sets, read_world
+from journeybatch.errors import ApiFailure, TemplateError
+from journeybatch.job import Job, World
+from journeybatch.planning import Plan
+from journeybatch.preparation import Options, plan_only
+from journeybatch.runner import Report
+from journeybatch.runner import run as run_job
+from journeybatch.survey import Survey
+
+Command = Callable[..., Any]
+
+
+def overrides(command: Command) -> Command:
+    """The options that ``run`` and ``plan`` share."""
+    for option in reversed(
+        (
+            click.argument("job", type=click.Path()),
+            click.option("--limit", type=click.IntRange(min=0), help="First N rows only."),
+            click.option("--model", help="Another model."),
+            click.option("--concurrency", type=int, help="Requests in flight at most."),
+            click.option("--max-credits", type=int, help="limits.credits: what the run may be billed at most."),
+            click.option("--api", help="journeyapi, emulator, or a base URL."),
+            click.option("--output", type=click.Path(), help="Another output directory."),
+            click.option("--set", "sets", multiple=True, metavar="KEY.PATH=VALUE", help="Set any key of the job."),
+            click.option("--retry-failed", is_flag=True, help="Ask failed rows again."),
+            click.option("--allow-host", "allow_hosts", multiple=True, metavar="HOST", help="Let a key go to HOST."),
+            click.option("--json", "as_json", is_flag=True, help="The result as one JSON object on stdout."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _overridden(given: dict[str, Any]) -> dict[str, Any]:
+    names = {
+        "model": "model",
+        "concurrency": "concurrency",
+        "max_credits": "limits.credits",
+        "api": "api",
+        "output": "output",
+    }
+    chosen = {key: given[name] for name, key in names.items() if given[name] is not None}
+    return parse_sets(given["sets"]) | chosen
+
+
+@click.command()
+@overrides
+@click.option("--fresh", is_flag=True, help="Start over; the old output directory is kept beside it.")
+@click.option("--yes", is_flag=True, help="Answer yes to questions about cost.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--dry-run", is_flag=True, help="The same as plan.")
+def run(**given: Any) -> None:
+    """Run JOB, or carry on where it stopped."""
+    world = read_world(given["allow_hosts"])
+    if given["dry_run"]:
+        _plan(given, world, show=0, balance=False)
+        return
+    spec = load(given["job"], _overridden(given), world)
+    options = Options(
+        limit=given["limit"],
+        fresh=given["fresh"],
+        retry_failed=given["retry_failed"],
+        confirm=(lambda _: True) if given["yes"] else screen.confirm if screen.can_ask() else None,
+        screen=screen.stderr(given["quiet"]),
+        signals=True,
+    )
+    report = run_job(spec, world, options)
+    if given["as_json"]:
+        screen.out_json(report.summary)
+    else:
+        _tell(report)
+    raise click.exceptions.Exit(report.exit_code)
+
+
+def _tell(report: Report) -> None:
+    summary = report.summary
+    rows, credits, requests = summary["rows"], summary["credits"], summary["requests"]
+    doubt = f" (and at most {credits['unknown_max']} more in doubt)" if credits["unknown_max"] else ""
+    cap = f" of {credits['cap']}" if credits["cap"] is not None else ""
+    screen.out(
+        f"{summary['job']}: {rows['answered']} of {rows['total']} rows answered"
+        + (f", {rows['failed']} failed" if rows["failed"] else "")
+        + (f", {rows['pending']} pending" if rows["pending"] else "")
+        + (f", {rows['reused']} of them through another row" if rows["reused"] else "")
+    )
+    screen.out(
+        f"{requests['sent']} requests ({requests['retried']} retries), {credits['spent']}{cap} credits{doubt}, "
+        f"{summary['seconds']:.1f} s" + (", all by the emulator: no credit was real" if summary["emulated"] else "")
+    )
+    screen.out(f"results: {report.results}")
+    if report.message:
+        screen.stderr().line(f"stopped ({summary['stopped_by']}): {screen.safe(report.message)}")
+
+
+@click.command()
+@overrides
+@click.option("--show", type=click.IntRange(min=0), default=0, metavar="N", help="Print N rendered requests.")
+@click.option("--balance", is_flag=True, help="Ask the account for its balance (needs a key; free).")
+def plan(show: int, balance: bool, **given: Any) -> None:
+    """The dry run of JOB: what would be asked and what it costs, before a credit is spent."""
+    _plan(given, read_world(given["allow_hosts"]), show=show, balance=balance)
+
+
+def _plan(given: dict[str, Any], world: World, *, show: int, balance: bool) -> None:
+    spec = load(given["job"], _overridden(given), world)
+    job, planned, surveyed = plan_only(spec, world, Options(limit=given["limit"], retry_failed=given["retry_failed"]))
+    if balance:
+        planned = msgspec.structs.replace(planned, balance=_balance(job, world))
+    if given["as_json"]:
+        screen.out_json(planned.json())
+    else:
+        _tell_plan(job, planned)
+        _show(job, planned, surveyed, show)
+    if planned.problems:
+        raise TemplateError("the plan has problems: mend the rows, or let the template handle them; nothing was sent")
+
+
+def _balance(job: Job, world: World) -> int | None:
+    import anyio
+
+    from journeybatch.cli.asking import fetch_account
+    from journeybatch.job import endpoint_of
+
+    try:
+        account = anyio.run(fetch_account, endpoint_of(job, world), world)
+    except ApiFailure as failure:
+        screen.stderr().line(f"the balance cannot be had: {failure}")
+        return None
+    credits = (account or {}).get("credits")
+    return int(credits) if isinstance(credits, int | float) else None
+
+
+def _tell_plan(job: Job, planned: Plan) -> None:
+    price, least, most = job.price, planned.credits_min, planned.credits_max
+    cost = f"{least}" if least == most else f"{least} to {most}"
+    each = f"{price.least}" if price.least == price.most else f"{price.least} to {price.most}"
+    lines = [
+        ("rows", planned.rows),
+        ("distinct prompts", planned.distinct),
+        ("already known", planned.reused),
+        ("requests", planned.requests),
+        ("credits", f"{cost}   ({each} a request for {job.spec.model}: {price.source})"),
+    ]
+    if planned.seconds_estimate is not None:
+        lines.append(("seconds, about", planned.seconds_estimate))
+    if planned.balance is not None:
+        lines.append(("balance", planned.balance))
+    for name, value in lines:
+        screen.out(f"{name + ':':<18}{value}")
+    for warning in planned.warnings:
+        screen.out(f"warning: {warning}")
+    for problem in planned.problems[:20]:
+        screen.out(f"problem: {screen.safe(problem)}")
+    if len(planned.problems) > 20:
+        screen.out(f"… and {len(planned.problems) - 20} more problems")
+
+
+def _show(job: Job, planned: Plan, surveyed: Survey, number: int) -> None:
+    from itertools import islice
+
+    from journeybatch.survey import prompts
+    from journeybatch.wire import encoder
+
+    if not number:
+        return
+    body = encoder(job.spec.model, job.spec.parameters, job.spec.stream)
+    wanted = prompts(job.frames(), surveyed, job.ask, planned.wanted)
+    for prompt in islice(wanted, number):
+        screen.out(f"\n{prompt.key.hex()}")
+        screen.out(msgspec.json.format(body(prompt.messages)).decode())

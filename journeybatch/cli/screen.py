@@ -1,0 +1,59 @@
+"""What a person sees: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from journeybatch.progress import Screen
+from journeybatch.wire import clean
+
+
+def stderr(quiet: bool = False) -> Screen:
+    """Where messages and progress go."""
+    return Screen(None if quiet else sys.stderr)
+
+
+def out(text: str) -> None:
+    """One line of a command's result."""
+    Screen(sys.stdout).line(text)
+
+
+def out_json(data: Any) -> None:
+    """A command's result as JSON."""
+    out(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+
+
+def out_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
+    """A command's result as a table; cells are text, without control sequences."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(safe(cell) for cell in row))
+    Console(file=sys.stdout, highlight=False, markup=False).print(table)
+
+
+def safe(value: object) -> str:
+    """A value for a terminal."""
+    return "" if value is None else clean(str(value), 2000)
+
+
+def confirm(question: str) -> bool:
+    """Ask on the terminal."""
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def can_ask() -> bool:
+    """Whether somebody is there to answer."""
+    try:
+        return sys.stdin.isatty() and sys.stderr.isatty()
+    except (ValueError, AttributeError):
+        return False

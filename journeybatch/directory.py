@@ -1,0 +1,110 @@
+"""The output directory of a job: whose it is, what it holds, who may write it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from journeybatch.accounted import shortcoming
+from journeybatch.entries import Settled
+from journeybatch.errors import ApiFailure, Charge, OutputError
+from journeybatch.history import History, mapped, read_history, received
+from journeybatch.journal import BALLAST, NAME, Journal, open_journal
+from journeybatch.ledger import charged
+from journeybatch.records import Completion, Price
+from journeybatch.wire import judge
+
+
+def read_directory(directory: Path, job: str) -> History:
+    """The history in ``directory``, changing nothing; empty where there is none.
+
+    Raises:
+        OutputError: it is another job's, or its journal is a foreign file.
+    """
+    journal = directory / NAME
+    history = read_history(journal) if journal.exists() else History()
+    _check_owner(directory, job, history)
+    return history
+
+
+def open_directory(directory: Path, job: str, *, fresh: bool = False) -> Journal:
+    """Lock ``directory`` for a run of ``job``, recover its journal, and settle what a killed run left unsettled.
+
+    With ``fresh`` the old directory is moved beside it first.
+
+    Raises:
+        OutputError, RunLocked, DiskFull: see ``open_journal``.
+    """
+    if fresh and (directory / NAME).exists():
+        _move_aside(directory, job)
+    read_directory(directory, job)
+    journal = open_journal(directory)
+    try:
+        _settle_left_over(journal)
+    except BaseException:
+        journal.close()
+        raise
+    return journal
+
+
+def discard_if_unused(journal: Journal) -> None:
+    """Close a journal; take it away again if nothing was ever written, so that a job that could not begin leaves
+    nothing behind."""
+    journal.close()
+    if journal.sequence == 0:
+        journal.path.unlink(missing_ok=True)
+        try:
+            journal.path.parent.rmdir()
+        except OSError:
+            return  # something else lives there
+
+
+def _check_owner(directory: Path, job: str, history: History) -> None:
+    if history.began is not None and history.began.job != job:
+        raise OutputError(
+            f"{directory}: belongs to the job {history.began.job!r}, not to {job!r}; "
+            "give this job an `output` of its own"
+        )
+    if history.began is None and (directory / "results.parquet").exists():
+        raise OutputError(f"{directory}: has a results.parquet but no journal of ours; choose another `output`")
+
+
+def _move_aside(directory: Path, job: str) -> None:
+    """Rename ``directory`` while its lock is held, so that no run is moved from under its process."""
+    read_directory(directory, job)
+    journal = open_journal(directory)
+    try:
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        names = (
+            directory.with_name(f"{directory.name}.{stamp}{end}") for end in ("", *(f".{n}" for n in range(2, 99)))
+        )
+        beside = next(name for name in names if not name.exists())
+        directory.rename(beside)
+    finally:
+        journal.close()
+    (beside / BALLAST).unlink(missing_ok=True)
+
+
+def _settle_left_over(journal: Journal) -> None:
+    """Settle attempts whose raw reply was saved before their process died: the reply says what they cost."""
+    history = journal.history
+    a = history.attempts
+    left = history.unjudged
+    if not left:
+        return
+    bills_errors = history.began.bills_errors if history.began else False
+    with mapped(journal.path) as buffer:
+        entries = [(index, received(buffer, a.offset[index])) for index in left]
+    for index, entry in entries:
+        price = Price(a.least[index], a.credits_max[index])
+        completion = Completion(entry.status, entry.headers, entry.body, entry.latency_s)
+        charge: Charge = "settled"
+        message: str | None = None
+        try:
+            error = shortcoming(judge(completion, bills_errors=bills_errors))
+        except ApiFailure as failure:
+            charge, error, message = failure.charge, failure.kind, str(failure)
+        certain, most = charged(price, charge)
+        journal.append(
+            Settled(entry.request, entry.attempt, charge, certain, most, error, message, entry.status, entry.latency_s)
+        )

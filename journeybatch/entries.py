@@ -1,0 +1,104 @@
+"""What stands in a journal: one frozen value per kind of entry, and its bytes.
+
+An attempt's life is ``Intent`` (before its first byte leaves) → ``Received`` (the raw reply, before anyone reads
+it) → ``Settled`` (what it cost). An Intent without a Settled is *in doubt*. New fields go at the end of an
+entry, with a default, so that older journals stay readable.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from journeybatch.errors import Charge
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """One entry. ``at`` is always Unix time in seconds."""
+
+
+class Began(Entry, frozen=True, tag=1):
+    """A process began or carried on run number ``run``; ``ask`` is JSON of everything that decides a key."""
+
+    run: int
+    job: str
+    ask: str
+    emulated: bool
+    bills_errors: bool
+    at: float
+
+
+class Intent(Entry, frozen=True, tag=2):
+    """An attempt is about to be sent. ``keys`` are the 16-byte keys of its prompts, joined."""
+
+    request: int
+    attempt: int
+    keys: bytes
+    model: str
+    least: int
+    most: int
+    at: float
+
+
+class Received(Entry, frozen=True, tag=3):
+    """A reply, raw. It repeats keys and price, so that it is of use even where its Intent was damaged."""
+
+    request: int
+    attempt: int
+    keys: bytes
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    latency_s: float
+    at: float
+    least: int = 0
+    most: int = 0
+
+
+class Settled(Entry, frozen=True, tag=4):
+    """What an attempt cost: certainly ``credits``, at most ``credits_max``; ``error`` is None for an answer."""
+
+    request: int
+    attempt: int
+    charge: Charge
+    credits: int
+    credits_max: int
+    error: str | None
+    message: str | None
+    status: int | None
+    latency_s: float
+
+
+class GivenUp(Entry, frozen=True, tag=5):
+    """The run will not ask these keys again: their rows failed."""
+
+    keys: bytes
+    error: str
+    message: str
+    at: float
+
+
+class Finished(Entry, frozen=True, tag=6):
+    """Every row of the run is answered or failed."""
+
+    run: int
+    at: float
+
+
+AnyEntry = Began | Intent | Received | Settled | GivenUp | Finished
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(AnyEntry).decode
+
+
+def spelled(entry: AnyEntry) -> AnyEntry:
+    """``entry`` with a question mark for each lone surrogate, which UTF-8, and so ``encode``, has no bytes for."""
+    fields = {name: _spelled(value) for name, value in msgspec.structs.asdict(entry).items()}
+    return msgspec.structs.replace(entry, **fields)
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_spelled(name): _spelled(item) for name, item in value.items()}
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

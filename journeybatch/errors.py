@@ -1,0 +1,188 @@
+"""Everything that can go wrong, drawn as a tree.
+
+::
+
+    JourneybatchError
+    ├─ JobError           the user can fix it: exit 2; names file, line or key, and the next step
+    │   ├─ SpecError          the job file
+    │   ├─ TableError         the input table, or a results file
+    │   ├─ TemplateError      the prompt, or rows it cannot be rendered for
+    │   ├─ UnknownModel       a model nobody priced
+    │   ├─ MissingKey         no API key, or none allowed for this host
+    │   ├─ OutputError        the output directory: another job's, foreign, or not writable
+    │   └─ Unanswered         a question nobody was there to answer
+    ├─ RunStopped         the run cannot go on, all is safe: exit 3; says how to resume
+    │   ├─ BudgetReached      stopped_by `budget`
+    │   ├─ OutOfCredits       stopped_by `credits`
+    │   ├─ Unauthorized       stopped_by `auth`
+    │   ├─ WrongEndpoint      stopped_by `endpoint`
+    │   ├─ Outage             stopped_by `outage`
+    │   ├─ DiskFull           stopped_by `disk`
+    │   ├─ TooManyFailures    stopped_by `failures`
+    │   └─ InputChanged       stopped_by `input`
+    ├─ RunLocked          another run holds the output directory: exit 4
+    ├─ Damaged            `verify` found damage: exit 5
+    └─ ApiFailure         one attempt failed: what it may have cost, and what is to be done then
+
+An ``ApiFailure`` never reaches the user: it becomes a failed row or a ``RunStopped``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Charge = Literal["settled", "free", "unknown"]
+Then = Literal["retry", "pause", "stop", "reject"]
+
+
+class JourneybatchError(Exception):
+    """The root. ``exit_code`` is what the command line ends with."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class JobError(JourneybatchError):
+    """The job or the command must be fixed. Nothing was sent."""
+
+    exit_code = 2
+
+
+class SpecError(JobError):
+    """The job file cannot be used as it stands."""
+
+
+class TableError(JobError):
+    """A table cannot be read or written."""
+
+
+class TemplateError(JobError):
+    """The prompt template is wrong, or some rows cannot be rendered."""
+
+
+class UnknownModel(JobError):
+    """A model outside the catalogue that nobody gave a price for."""
+
+
+class MissingKey(JobError):
+    """No API key, or none that may go to this host."""
+
+
+class OutputError(JobError):
+    """The output directory cannot be used."""
+
+
+class Unanswered(JobError):
+    """A question about money was not answered with yes."""
+
+
+class RunStopped(JourneybatchError):
+    """The run stopped early; everything paid for is safe and ``run`` carries on from here."""
+
+    exit_code = 3
+    reason: ClassVar[str] = ""
+
+
+class BudgetReached(RunStopped):
+    """The next attempt would pass the cap."""
+
+    reason = "budget"
+
+
+class OutOfCredits(RunStopped):
+    """The account is empty."""
+
+    reason = "credits"
+
+
+class Unauthorized(RunStopped):
+    """The endpoint refuses the key."""
+
+    reason = "auth"
+
+
+class WrongEndpoint(RunStopped):
+    """The URL or the model is not known there."""
+
+    reason = "endpoint"
+
+
+class Outage(RunStopped):
+    """The endpoint does not answer."""
+
+    reason = "outage"
+
+
+class DiskFull(RunStopped):
+    """The journal cannot be written."""
+
+    reason = "disk"
+
+
+class TooManyFailures(RunStopped):
+    """More rows fail than the job allows."""
+
+    reason = "failures"
+
+
+class InputChanged(RunStopped):
+    """The input table changed while it was being read."""
+
+    reason = "input"
+
+
+class RunLocked(JourneybatchError):
+    """Another process is running in this output directory."""
+
+    exit_code = 4
+
+
+class Damaged(JourneybatchError):
+    """Journal, ledger and results do not agree."""
+
+    exit_code = 5
+
+
+class ApiFailure(JourneybatchError):
+    """One attempt that brought no answer.
+
+    ``kind`` is a short word for ``jb_error``; ``charge`` says what the attempt may have cost; ``then`` what is
+    to be done: ``retry`` it, ``pause`` everyone and retry, ``stop`` the run, or ``reject`` the row.
+    ``stopped_by`` names the reason when ``then`` is ``stop``. ``retry_after_s`` is the server's wish in
+    seconds, None when it said nothing. ``counted`` is set to False by the limiter when the failure says
+    nothing about this request (the breaker is open), so that it does not use up one of its attempts.
+    """
+
+    def __init__(  # noqa: PLR0913  a value's fields
+        self,
+        kind: str,
+        message: str,
+        *,
+        charge: Charge,
+        then: Then,
+        status: int | None = None,
+        stopped_by: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.charge: Charge = charge
+        self.then: Then = then
+        self.status = status
+        self.stopped_by = stopped_by
+        self.retry_after_s = retry_after_s
+        self.counted = True
+
+
+STOPS: dict[str, type[RunStopped]] = {
+    stop.reason: stop
+    for stop in (
+        BudgetReached,
+        OutOfCredits,
+        Unauthorized,
+        WrongEndpoint,
+        Outage,
+        DiskFull,
+        TooManyFailures,
+        InputChanged,
+    )
+}

@@ -1,0 +1,125 @@
+"""Framed records in one append-only file: how bytes become records again, whatever happened to them.
+
+A frame is ``MAGIC · length · crc32 · sequence · journal id · payload`` (little-endian; the checksum covers
+all that follows it, and the length). A torn, zeroed or stale tail ends the journal; damage in the middle is
+skipped to the next frame that proves itself, and reported (promise 5).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+from zlib import crc32
+
+MAGIC = b"\xabJBj"
+_HEAD = struct.Struct("<4sII")
+_BODY = struct.Struct("<Q8s")
+OVERHEAD = _HEAD.size + _BODY.size
+LONGEST = 64 * 2**20
+"""No payload is longer: replies are capped far below it."""
+_ID_AT = OVERHEAD - 8
+
+
+class Frame(NamedTuple):
+    """One record: the ``offset`` of its frame in bytes, its ``sequence`` number and its ``payload``."""
+
+    offset: int
+    sequence: int
+    payload: bytes
+
+
+class Gap(NamedTuple):
+    """Bytes ``start``–``end`` that are no frame, though frames follow; ``lost`` counts records known to be gone."""
+
+    start: int
+    end: int
+    lost: int
+
+
+def pack(sequence: int, journal_id: bytes, payload: bytes) -> bytes:
+    """The frame of one payload. Raises ValueError for one that could not be read back."""
+    length = len(payload)
+    if length > LONGEST:
+        raise ValueError(f"an entry of {length} bytes is too long")
+    body = _BODY.pack(sequence, journal_id) + payload
+    return _HEAD.pack(MAGIC, length, crc32(body, length)) + body
+
+
+def unpack(buffer: memoryview, offset: int) -> tuple[int, bytes, bytes] | None:
+    """The (sequence, journal id, payload) of the frame at ``offset``, or None where none stands. All is copied: a
+    view that outlived the map of its file could not be closed."""
+    if len(buffer) - offset < OVERHEAD:
+        return None
+    magic, length, checksum = _HEAD.unpack_from(buffer, offset)
+    start, end = offset + _HEAD.size, offset + OVERHEAD + length
+    if magic != MAGIC or length > LONGEST or end > len(buffer) or crc32(buffer[start:end], length) != checksum:
+        return None
+    sequence, journal_id = _BODY.unpack_from(buffer, start)
+    return sequence, journal_id, bytes(buffer[start + _BODY.size : end])
+
+
+def scan(buffer: memoryview, journal_id: bytes) -> Iterator[Frame | Gap]:
+    """All frames of a journal in order, and the gaps between them. What follows the last frame is no gap: it is
+    the torn tail, which begins where the last frame ends."""
+    offset, expected = 0, 0
+    while (found := _next(buffer, offset, expected, journal_id)) is not None:
+        start, sequence, payload = found
+        if start > offset or sequence > expected:
+            yield Gap(offset, start, sequence - expected)
+        yield Frame(start, sequence, payload)
+        offset, expected = start + OVERHEAD + len(payload), sequence + 1
+
+
+def identify(buffer: memoryview) -> bytes | None:
+    """The id of the journal in ``buffer``: the first frame's, or where that is damaged, the one most frames carry.
+    Empty for a journal that was never born (nothing, zeros or a torn first frame); None for a foreign file."""
+    first = unpack(buffer, 0)
+    if first is not None and first[0] == 0:
+        return first[1]
+    found = list(_whole(buffer))
+    torn = bytes(buffer[: len(MAGIC)]) == MAGIC[: len(buffer)]
+    if not found:
+        return b"" if torn or not any(buffer) else None
+    if torn:
+        _, length, _ = _HEAD.unpack_from(buffer)
+        sequence, own = _BODY.unpack_from(buffer, _HEAD.size)
+        ids = [journal_id for _, journal_id in found]
+        if sequence == 0 and own not in ids and OVERHEAD + length > found[0][0]:
+            return b""  # a first frame that ends in another journal's: those are stale
+    return Counter(journal_id for _, journal_id in found).most_common(1)[0][0]
+
+
+def _whole(buffer: memoryview) -> Iterator[tuple[int, bytes]]:
+    """Offset and journal id of all that looks like a frame, whosever it is."""
+    offset = 0
+    while (offset := _find(buffer, MAGIC, offset)) >= 0:
+        frame = unpack(buffer, offset)
+        if frame is not None:
+            yield offset, frame[1]
+        offset += 1 if frame is None else OVERHEAD + len(frame[2])
+
+
+def _next(buffer: memoryview, offset: int, expected: int, journal_id: bytes) -> tuple[int, int, bytes] | None:
+    """The first frame at or after ``offset`` that belongs here and is not stale. It looks for the id, which no reply
+    can contain, so that a reply full of sham frames cannot make it slow."""
+    while True:
+        frame = unpack(buffer, offset)
+        if frame is not None and frame[1] == journal_id and frame[0] >= expected:
+            return offset, frame[0], frame[2]
+        at = _find(buffer, journal_id, offset + 1 + _ID_AT)
+        if at < 0:
+            return None
+        offset = at - _ID_AT
+
+
+def _find(buffer: memoryview, wanted: bytes, offset: int) -> int:
+    """Where ``wanted`` stands next, or −1; a window at a time, so that a large journal is not copied."""
+    window = 2**16
+    while offset < len(buffer):
+        at = bytes(buffer[offset : offset + window]).find(wanted)
+        if at >= 0:
+            return offset + at
+        offset += window - len(wanted) + 1
+    return -1

@@ -1,0 +1,299 @@
+"""The append-only history of an output directory, open for writing: the only truth.
+
+Bytes given to ``write(2)`` survive a kill, so a reply goes out in one unbuffered write before anything else is
+done with it. Bytes that were fdatasynced survive a power cut: an intent is, before its request is sent (one
+sync serves everybody who waits; a new one starts as soon as one is wanted and none runs), and for replies a sync
+begins within 50 ms or 512 entries. The lock is ``flock`` on the journal's own descriptor: it ends with the process.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import math
+import os
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from journeybatch import entries
+from journeybatch.entries import AnyEntry
+from journeybatch.errors import DiskFull, OutputError, RunLocked
+from journeybatch.frames import pack
+from journeybatch.history import History, read_history
+
+NAME = "journal"
+BALLAST = ".ballast"
+BALLAST_BYTES = 4 * 2**20
+SYNC_WITHIN_S = 0.05
+SYNC_EVERY = 512
+LOCK_PAUSES_S = (0.0, 0.02, 0.05, 0.1)
+"""Before each try for the lock: a ``locked`` elsewhere may hold it for a moment."""
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EIO})
+
+Sync = Callable[[int], Awaitable[None]]
+
+_fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has only fsync
+
+
+async def sync_in_thread(fd: int) -> None:
+    """fdatasync(2) beside the event loop. Raises OSError."""
+    await anyio.to_thread.run_sync(_fdatasync, fd)
+
+
+class Journal:
+    """An open journal that holds its directory's lock; ``open_journal`` makes it.
+
+    ``history`` is what it tells so far; ``fd`` holds the lock. ``sync`` is the disk's; tests hand in others. After
+    the first disk error ``broken`` tells it and no intent becomes durable any more, while replies in flight are still
+    written, into the room the ballast gives back.
+    """
+
+    def __init__(self, path: Path, fd: int, history: History, sync: Sync = sync_in_thread) -> None:
+        self.path = path
+        self.fd = fd
+        self.history = history
+        self.broken: OSError | None = None
+        self.sequence = history.sequence
+        self.end = history.end
+        self._id = history.id or secrets.token_bytes(8)
+        self._sync = sync
+        self._buffer: list[bytes] = []
+        self._written = history.end
+        self._synced = history.sequence
+        self._syncing: anyio.Event | None = None
+        self._dirty, self._many = anyio.Event(), anyio.Event()
+
+    def append(self, entry: AnyEntry) -> int:
+        """Add an entry; it reaches the file with the next ``write`` or sync. Returns its offset in bytes."""
+        try:
+            payload = entries.encode(entry)
+        except UnicodeEncodeError:
+            entry = entries.spelled(entry)
+            payload = entries.encode(entry)
+        frame = pack(self.sequence, self._id, payload)
+        offset = self.end
+        self.history.fold(entry, offset)
+        self._buffer.append(frame)
+        self.sequence += 1
+        self.end += len(frame)
+        self._dirty.set()
+        if self.sequence - self._synced >= SYNC_EVERY:
+            self._many.set()
+        return offset
+
+    def write(self, entry: AnyEntry) -> int:
+        """Add an entry and give it, with all before it, to ``write(2)`` at once. Returns its offset in bytes."""
+        offset = self.append(entry)
+        self._write_buffer()
+        return offset
+
+    async def durable(self) -> None:
+        """Wait until all that was added so far would survive a power cut.
+
+        Raises:
+            DiskFull: the disk refuses, now or since earlier.
+        """
+        wanted = self.sequence
+        while self._synced < wanted:
+            self.check()
+            if self._syncing is None:
+                await self._sync_once()
+            else:
+                await self._syncing.wait()
+
+    async def keep_synced(self) -> None:
+        """Sync within 50 ms, or 512 entries, what nobody waits for. Ends when the disk fails."""
+        due = -math.inf
+        with suppress(DiskFull):
+            while self.broken is None:
+                await self._dirty.wait()
+                with anyio.CancelScope(deadline=due):
+                    await self._many.wait()
+                self._dirty, self._many = anyio.Event(), anyio.Event()
+                due = anyio.current_time() + SYNC_WITHIN_S
+                await self.durable()
+
+    def check(self) -> None:
+        """Raises DiskFull once the disk has refused."""
+        if self.broken is not None:
+            why = self.broken.strerror or str(self.broken)
+            raise DiskFull(f"{self.path}: {why}; all replies so far are safe: make room (or mend the disk), run again")
+
+    def flush(self) -> None:
+        """Write and sync all that was added, while everything else waits: for the end of a run. Raises DiskFull."""
+        self._write_buffer()
+        if self.broken is None and self._synced < self.sequence:
+            try:
+                _fdatasync(self.fd)
+                self._synced = self.sequence
+            except OSError as error:
+                self._fail(error)
+        self.check()
+
+    def close(self) -> None:
+        """Flush what is left and give the lock back. Raises nothing: ``broken`` tells whether the disk refused."""
+        try:
+            with suppress(DiskFull):
+                self.flush()
+        finally:
+            _drop_ballast(self.path.parent)
+            os.close(self.fd)
+
+    async def _sync_once(self) -> None:
+        self._syncing = done = anyio.Event()
+        try:
+            self._write_buffer()
+            if self.broken is None:
+                upto = self.sequence
+                await self._sync(self.fd)
+                self._synced = upto
+        except OSError as error:
+            self._fail(error)
+        finally:
+            self._syncing = None
+            done.set()
+
+    def _write_buffer(self) -> None:
+        for _ in ("as it is", "with the ballast's room"):
+            if not self._buffer:
+                return
+            try:
+                self._write_out()
+            except OSError as error:
+                self._fail(error)
+        # Both refused: the entries stay in the buffer, and the next write, or close, tries again.
+
+    def _write_out(self) -> None:
+        """One write(2) as a rule. Of a short one that cannot be completed, the whole frames stay in the file."""
+        if self.broken is not None:
+            os.ftruncate(self.fd, self._written)  # taking back may have been refused, too
+        data = memoryview(b"".join(self._buffer))
+        done = 0
+        try:
+            while done < len(data):
+                done += os.write(self.fd, data[done:])
+        finally:
+            self._take_back(done)
+
+    def _take_back(self, done: int) -> None:
+        """Forget what ``done`` bytes hold of the buffer; a torn frame at their end is cut off the file."""
+        whole = 0
+        for frame in self._buffer:
+            if len(frame) > done:
+                break
+            whole += 1
+            done -= len(frame)
+            self._written += len(frame)
+        del self._buffer[:whole]
+        if done:
+            os.ftruncate(self.fd, self._written)
+
+    def _fail(self, error: OSError) -> None:
+        if self.broken is None:
+            self.broken = error
+        _drop_ballast(self.path.parent)
+        self._dirty.set()
+        self._many.set()
+
+
+def open_journal(directory: Path, sync: Sync = sync_in_thread) -> Journal:
+    """Lock and recover the journal in ``directory``, made where it is missing; a torn tail is cut off.
+
+    Raises:
+        OutputError: the directory cannot be written, or holds a foreign file called journal.
+        RunLocked: another run holds it.
+        DiskFull: there is no room, not even for the ballast, or the disk fails.
+    """
+    path = directory / NAME
+    try:
+        fd, made = _open_locked(path)
+        try:
+            history = read_history(path)
+            if history.size > history.end:
+                os.ftruncate(fd, history.end)
+            _lay_ballast(directory)
+            os.fsync(fd)  # a killed run may have written what it did not live to sync
+            for each in (directory, *directory.parents)[: made + 1]:
+                _sync_directory(each)
+        except BaseException:
+            os.close(fd)
+            raise
+    except OSError as error:
+        why = f"{directory}: cannot be written: {error.strerror}"
+        if error.errno in NO_ROOM:
+            raise DiskFull(f"{why}; nothing was sent: make room (or mend the disk), and run again") from None
+        raise OutputError(f"{why}; choose another `output`") from None
+    return Journal(path, fd, history, sync)
+
+
+def locked(path: Path) -> bool:
+    """Whether a run holds the journal at ``path`` right now."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _open_locked(path: Path) -> tuple[int, int]:
+    """A descriptor of the journal, locked, and how many directories were made for it. The path is looked at again
+    after locking: the directory may have been moved aside in between."""
+    directory = path.parent
+    while True:
+        made = sum(not each.exists() for each in (directory, *directory.parents))
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            _lock(fd, directory)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), path.stat()):
+                    return fd, made
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+
+
+def _lock(fd: int, directory: Path) -> None:
+    for pause in LOCK_PAUSES_S:
+        time.sleep(pause)
+        with suppress(BlockingIOError):
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    raise RunLocked(f"{directory}: another run is at work in this output directory")
+
+
+def _lay_ballast(directory: Path) -> None:
+    """A few MiB that are given back when the disk is full, so that replies in flight find room."""
+    try:
+        with (directory / BALLAST).open("wb") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(bytes(BALLAST_BYTES))
+    except OSError:
+        _drop_ballast(directory)
+        raise
+
+
+def _drop_ballast(directory: Path) -> None:
+    with suppress(OSError):
+        (directory / BALLAST).unlink(missing_ok=True)
+
+
+def _sync_directory(directory: Path) -> None:
+    with suppress(PermissionError):  # one that may be entered but not listed cannot be opened
+        fd = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

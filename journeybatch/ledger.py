@@ -1,0 +1,65 @@
+"""Credits reserved, settled, in doubt; the cap.
+
+All sums are integers. Of every attempt the upper end of its price is reserved before it is sent; a settlement
+turns the reservation into a charge, a free end releases it, and a doubt keeps it (promise 13). So what was
+committed never exceeds the cap, whatever happens next.
+"""
+
+from __future__ import annotations
+
+import anyio
+
+from journeybatch.errors import BudgetReached, Charge
+from journeybatch.records import Price
+
+
+class Ledger:
+    """The credits of one run, through all its crashes and resumes.
+
+    ``spent`` is what was certainly charged, ``unknown`` what may have been charged besides, ``reserved`` what
+    attempts in flight may still charge. ``cap`` is the most all three may come to; None for no cap.
+    """
+
+    def __init__(self, cap: int | None, *, spent: int = 0, unknown: int = 0) -> None:
+        self.cap = cap
+        self.spent = spent
+        self.unknown = unknown
+        self.reserved = 0
+        self._settled = anyio.Event()
+
+    def fits(self, price: Price) -> bool:
+        """Whether another attempt at this price stays within the cap."""
+        return self.cap is None or self.spent + self.unknown + self.reserved + price.most <= self.cap
+
+    async def reserve(self, price: Price) -> None:
+        """Set the upper end of ``price`` aside. Waits while only attempts in flight stand in the way, since
+        they may end free or below their upper end.
+
+        Raises:
+            BudgetReached: the cap leaves no room, and nothing in flight can make any.
+        """
+        while not self.fits(price):
+            if not self.reserved:
+                raise BudgetReached(
+                    f"the cap of {self.cap} credits is reached: {self.spent} spent, {self.unknown} more in doubt, "
+                    f"and the next request may cost {price.most}; raise limits.credits (or --max-credits) and run again"
+                )
+            await self._settled.wait()
+        self.reserved += price.most
+
+    def settle(self, price: Price, charge: Charge) -> tuple[int, int]:
+        """End a reservation. Returns the charge as (certain, at most) in credits."""
+        certain, most = charged(price, charge)
+        self.reserved -= price.most
+        self.spent += certain
+        self.unknown += most - certain
+        self._settled.set()
+        self._settled = anyio.Event()
+        return certain, most
+
+
+def charged(price: Price, charge: Charge) -> tuple[int, int]:
+    """What an attempt's end costs as (certain, at most): settled [least, most], free [0, 0], unknown [0, most]."""
+    if charge == "settled":
+        return price.least, price.most
+    return (0, 0) if charge == "free" else (0, price.most)

@@ -1,0 +1,194 @@
+"""A job as it was asked for: the keys of a job file, its JSON Schema, its fingerprint.
+
+Only shapes are checked here: ``loading`` reads files, merges, and turns errors into sentences.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, JsonValue, PrivateAttr, ValidationError, ValidationInfo, model_validator
+
+from journeybatch.sections import (
+    Answer,
+    Api,
+    Input,
+    Limits,
+    PromptSpec,
+    Retry,
+    Section,
+    expand_api,
+    expand_input,
+    expand_prompt,
+)
+from journeybatch.shapes import (
+    Concurrency,
+    Directory,
+    Later,
+    Name,
+    OneModel,
+    OnePack,
+    Origin,
+    Prices,
+    Shorthand,
+    Text,
+    origin,
+)
+
+__all__ = [
+    "Answer",
+    "Api",
+    "Input",
+    "JobSpec",
+    "Limits",
+    "PromptSpec",
+    "Retry",
+    "Section",
+    "check",
+    "fingerprint",
+    "schema",
+]
+
+SHORTHANDS = {"input": expand_input, "prompt": expand_prompt, "api": expand_api}
+
+
+class JobSpec(Section):
+    """One prompt over every row of a table. ``path`` is the job file's, or None."""
+
+    name: Name = Field(
+        description="Names the job and its output directory. By default the file's name without its ending.",
+        examples=["review-sentiment"],
+    )
+    input: Annotated[Input, Shorthand(expand_input)] = Field(
+        description="The table to read: a path, or a mapping.", examples=["../sample_data/reviews.csv"]
+    )
+    prompt: Annotated[PromptSpec, Shorthand(expand_prompt)] = Field(
+        description="What every row is asked, in Jinja2 syntax: one user message, or a mapping.",
+        examples=["Classify the sentiment of: {{ review }}"],
+    )
+    model: OneModel = Field(
+        description="The model that answers. A list, a cascade, is not yet.", examples=["deepseek-chat"]
+    )
+    escalate: Annotated[JsonValue, Later(None)] = Field(
+        default=None, description="When a list of models goes on to the next one.", examples=[["invalid", "refusal"]]
+    )
+    parameters: dict[Text, JsonValue] = Field(
+        default={},
+        description="Sent with every request as they stand; what is absent stays absent.",
+        examples=[{"temperature": 0.2, "max_tokens": 200}],
+    )
+    concurrency: Concurrency = Field(default=16, description="Most requests in flight.", examples=[32])
+    answer: Answer = Field(default=Answer(), description="How a reply's text becomes columns.")
+    pack: OnePack = Field(
+        default=1, description="Rows per request: N, {rows: N, characters: M} or `auto`. Only 1 as yet."
+    )
+    samples: Annotated[Annotated[int, Field(ge=1)], Later(1)] = Field(
+        default=1, description="How often each prompt is asked on purpose."
+    )
+    dedupe: bool = Field(default=True, description="Whether identical prompts are asked once.")
+    reuse: Annotated[Annotated[tuple[Text, ...], Field(strict=False)], Later(())] = Field(
+        default=(), description="Other output directories whose answers count."
+    )
+    limits: Limits = Field(default=Limits(), description="Where a run stops or slows down.")
+    retry: Retry = Field(default=Retry(), description="What is tried again.")
+    stream: bool = Field(default=False, description="Whether replies are asked for as a stream (SSE).")
+    api: Annotated[Api, Shorthand(expand_api)] = Field(
+        default=Api(), description="Who answers: `journeyapi`, `emulator`, a URL, or a mapping.", examples=["emulator"]
+    )
+    credits: Prices = Field(
+        default={},
+        description="Credits a request costs, by model: N or [at least, at most]. Wins over the catalogue.",
+        examples=[{"gpt-4o": 3}],
+    )
+    max_age: Annotated[Text | None, Later(None)] = Field(
+        default=None, description="Answers older than this are asked again.", examples=["30d"]
+    )
+    engine: Annotated[Literal["local", "ray"], Later("local")] = Field(
+        default="local", description="Where requests are sent from."
+    )
+    sinks: Annotated[Annotated[tuple[JsonValue, ...], Field(strict=False)], Later(())] = Field(
+        default=(), description="Where results go besides Parquet."
+    )
+    output: Directory = Field(
+        description="Directory for results and journal. Relative to the job file; by default `runs/NAME` beside it.",
+        examples=["../runs/review-sentiment"],
+    )
+    output_prefix: Text | None = Field(
+        default=None, description="Put before the answer's and the jb_ columns, where one collides.", examples=["x_"]
+    )
+    eval: Annotated[dict[str, JsonValue] | None, Later(None)] = Field(
+        default=None, description="Compares prompts and models over the table."
+    )
+    _path: Path | None = PrivateAttr(None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, data: Any, info: ValidationInfo) -> Any:
+        if not isinstance(data, dict):
+            return data
+        name = data.get("name", origin(info).name)
+        return {"name": name, "output": f"runs/{name}", **data}
+
+    @property
+    def path(self) -> Path | None:
+        """The job file, if the job is from one. Not a key."""
+        return self._path
+
+
+Checked = TypeVar("Checked", bound=Section)
+
+
+def check(kind: type[Checked], data: Any, source: Origin) -> Checked | list[dict[str, Any]]:
+    """``data`` as a ``kind``, or pydantic's list of what is wrong with it (``type``, ``loc``, ``input``, …)."""
+    try:
+        return kind.model_validate(data, context=source)
+    except ValidationError as error:
+        return [dict(problem) for problem in error.errors(include_url=False)]
+
+
+def attach(spec: JobSpec, path: Path | None, frame: Any) -> JobSpec:
+    """``spec`` with where it came from: its file, and the polars frame given for a table."""
+    spec._path = path
+    spec.input._frame = frame
+    return spec
+
+
+def plain(spec: JobSpec) -> dict[str, Any]:
+    """``spec`` as data for YAML: all defaults, absolute paths, the text of a prompt file in its place."""
+    data: dict[str, Any] = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    data["parameters"] = spec.model_dump(mode="json", include={"parameters"})["parameters"]  # null is a value there
+    if spec.prompt.file is not None:
+        del data["prompt"]["file"]
+        data["prompt"]["user"] = dict(spec.prompt.messages)["user"]
+    if spec.input.frame is not None:
+        data["input"]["path"] = str(spec.output / "input.arrow")
+    return data
+
+
+def fingerprint(spec: JobSpec) -> str:
+    """Hex digest of what can change an answer: messages, model, parameters. No matter the order of keys."""
+    asked = [spec.prompt.messages, spec.model, _canonical(spec.parameters)]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of a job file, for editors."""
+    found = JobSpec.model_json_schema(by_alias=True)
+    found["required"] = ["input", "prompt", "model"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **found,
+        "title": "journeybatch job",
+        "description": "One prompt over every row of a table.",
+    }

@@ -1,0 +1,76 @@
+"""summary.json: a run as one JSON object, always whole on the disk."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from journeybatch.replacement import replacement
+
+SUMMARY = "summary.json"
+
+
+class Credits(msgspec.Struct, frozen=True, kw_only=True):
+    """Credits of a run; ``spent_total`` and ``departed`` of its directory, ever. ``departed`` is what was spent for
+    keys that are no longer in the input."""
+
+    planned_min: int
+    planned_max: int
+    spent: int
+    unknown_max: int
+    spent_total: int
+    departed: float
+    cap: int | None
+    balance_before: int | None = None
+    balance_after: int | None = None
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The run as one value; ``started_at`` and ``finished_at`` in Unix seconds, None while it has not."""
+
+    job: str
+    run: int
+    api: str
+    emulated: bool
+    rows: dict[str, int]
+    requests: dict[str, int]
+    credits: Credits
+    started_at: float
+    finished_at: float | None = None
+    seconds: float = 0.0
+    stopped_by: str | None = None
+    exit_code: int | None = None
+
+    def json(self) -> dict[str, Any]:
+        """As it stands in the file: times in ISO 8601, UTC."""
+        data: dict[str, Any] = msgspec.to_builtins(self)
+        departed = self.credits.departed
+        data["credits"]["departed"] = int(departed) if departed == int(departed) else departed
+        for name in ("started_at", "finished_at"):
+            if data[name] is not None:
+                data[name] = datetime.fromtimestamp(data[name], UTC).isoformat(timespec="milliseconds")
+        return data
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Replace ``path`` by ``data`` as JSON, whole or not at all. Raises OSError."""
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text``, whole or not at all. Raises OSError."""
+    with replacement(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_summary(directory: Path) -> dict[str, Any] | None:
+    """The summary in ``directory``, or None where there is none that can be read."""
+    try:
+        data = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None

@@ -1,0 +1,262 @@
+"""Tables in: CSV, TSV, JSON lines, Parquet, Arrow IPC, globs and polars frames, as batches and never whole.
+
+Every format becomes one polars LazyFrame, so that columns, conditions and limits mean the same for all of them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from journeybatch import delimited, jsonlines
+from journeybatch.errors import TableError
+from journeybatch.location import located, table_format
+from journeybatch.replacement import replacement
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_SEPARATORS = {"csv": ",", "tsv": "\t"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a job's ``input`` says, resolved.
+
+    ``path`` is a file or a glob; ``columns`` are the ones to keep, in that order; ``where`` is a polars SQL condition
+    over all columns; ``format`` overrides the file's extension; ``frame`` is a polars DataFrame or LazyFrame instead
+    of a path.
+    """
+
+    path: str | None = None
+    columns: tuple[str, ...] | None = None
+    where: str | None = None
+    format: str | None = None
+    frame: object | None = None
+
+
+def columns(source: Source) -> tuple[str, ...]:
+    """The table's column names. Raises TableError. Reads no more than the format needs to know them."""
+    return tuple(schema(source))
+
+
+def schema(source: Source) -> dict[str, pl.DataType]:
+    """Column names and types, in order. Raises TableError."""
+    with _explained(source):
+        return dict(_chosen(source).collect_schema())
+
+
+def batches(source: Source, *, limit: int | None = None, rows: int = 10_000) -> Iterator[pl.DataFrame]:
+    """The rows in input order, at most ``rows`` at a time and ``limit`` in all (after ``where``).
+
+    Memory does not grow with the table. Raises TableError, naming the line where a text file is wrong.
+    """
+    with _explained(source):
+        frame = _chosen(source)
+        if limit is not None:
+            frame = frame.head(limit)
+        found = iter(frame.collect_batches(chunk_size=rows, maintain_order=True))
+    while True:
+        with _explained(source):
+            batch = next(found, None)
+        if batch is None:
+            return
+        yield from (part for part in batch.iter_slices(rows) if part.height)
+
+
+def spool(stream: BinaryIO, to: Path) -> None:
+    """Copy a stream that can be read once to a file of mode 0600, whole or not at all. Raises OSError."""
+    with replacement(to) as temporary, temporary.open("wb") as file:
+        shutil.copyfileobj(stream, file, 1 << 20)
+
+
+def spool_frame(frame: object, to: Path) -> None:
+    """Store a polars DataFrame or LazyFrame as an Arrow file, whole or not at all. Raises TableError, OSError."""
+    source = Source(frame=frame)
+    with replacement(to) as temporary, _explained(source):
+        _whole(source).sink_ipc(temporary, compression="zstd", maintain_order=True)
+
+
+def spool_stream(stream: BinaryIO, to: Path, format: str | None) -> None:
+    """Store the rows of a stream in ``format`` as an Arrow file, whole or not at all. Raises TableError, OSError."""
+    if format is None:
+        raise TableError("standard input has no name to tell the format from; set `input.format`")
+    raw = to.with_name(f".{to.name}.raw")
+    try:
+        spool(stream, raw)
+        source = Source(str(raw), format=format)
+        with _explained(source):
+            spool_frame(_whole(source), to)
+    except TableError as error:
+        raise TableError(str(error).replace(str(raw), "standard input")) from None
+    finally:
+        raw.unlink(missing_ok=True)
+
+
+def _chosen(source: Source) -> pl.LazyFrame:
+    frame = _whole(source)
+    names = frame.collect_schema().names()
+    if source.where is not None:
+        frame = frame.filter(_condition(source, frame, names))
+    if source.columns is not None:
+        for name in source.columns:
+            if name not in names:
+                raise TableError(f"{_name(source)}: no column is called {name!r}{_nearest(name, names)}")
+        frame = frame.select(source.columns)
+    return frame
+
+
+def _condition(source: Source, frame: pl.LazyFrame, names: Sequence[str]) -> pl.Expr:
+    import polars as pl
+
+    try:
+        condition = pl.sql_expr(source.where or "")
+    except pl.exceptions.PolarsError as error:
+        raise TableError(f"where: {source.where!r} is no condition ({_first_line(error)})") from None
+    for name in condition.meta.root_names():
+        if name not in names:
+            raise TableError(f"where: no column is called {name!r}{_nearest(name, names)}")
+    try:
+        dtype = frame.select(condition.alias("where")).collect_schema()["where"]
+    except pl.exceptions.PolarsError as error:
+        raise TableError(f"where: {source.where!r} cannot be used here ({_first_line(error)})") from None
+    if dtype != pl.Boolean:
+        raise TableError(f"where: {source.where!r} is no condition; it gives {dtype}, not true or false")
+    return condition
+
+
+def _whole(source: Source) -> pl.LazyFrame:
+    import polars as pl
+
+    if source.frame is not None:
+        if not isinstance(source.frame, pl.DataFrame | pl.LazyFrame):
+            what = f"{type(source.frame).__module__}.{type(source.frame).__name__}"
+            raise TableError(f"the input is a {what}; hand in a polars DataFrame or LazyFrame, or a path")
+        return source.frame.lazy()
+    files = located(source.path or "")
+    format_ = table_format(files[0], source.format)
+    if format_ == "jsonl":
+        return _json_lines(files)
+    if format_ in _SEPARATORS:
+        return _delimited(files, _SEPARATORS[format_])
+    scan: Callable[[Path], pl.LazyFrame] = _parquet if format_ == "parquet" else _ipc
+    frames = [scan(file) for file in files]
+    schemas = [dict(_opened(file, frame)) for file, frame in zip(files, frames, strict=True)]
+    _same(files, [tuple(found) for found in schemas])
+    for file, found in zip(files, schemas, strict=True):
+        for name, dtype in schemas[0].items():
+            if found[name] != dtype:
+                raise TableError(f"{file}: column {name!r} is {found[name]}, but {dtype} in {files[0]}")
+    return pl.concat([frame.select(list(schemas[0])) for frame in frames])
+
+
+def _parquet(file: Path) -> pl.LazyFrame:
+    import polars as pl
+
+    return pl.scan_parquet(file, glob=False, hive_partitioning=False)
+
+
+def _ipc(file: Path) -> pl.LazyFrame:
+    import polars as pl
+
+    return pl.scan_ipc(file, glob=False, hive_partitioning=False)
+
+
+def _opened(file: Path, frame: pl.LazyFrame) -> pl.Schema:
+    from polars.exceptions import PolarsError
+
+    try:
+        return frame.collect_schema()
+    except (PolarsError, OSError) as error:
+        raise TableError(f"{file} cannot be read ({_first_line(error)}); is it whole?") from None
+
+
+def _delimited(files: list[Path], separator: str) -> pl.LazyFrame:
+    import polars as pl
+
+    names = [delimited.header(file, separator).names for file in files]
+    _same(files, names)
+
+    def frames() -> Iterator[pl.DataFrame]:
+        for file in files:
+            yield from (frame.select(names[0]) for frame in delimited.frames(file, separator))
+
+    return _streamed(frames, dict.fromkeys(names[0], pl.String()))
+
+
+def _json_lines(files: list[Path]) -> pl.LazyFrame:
+    """Keys may be missing from a whole file as from any line."""
+    found: dict[str, pl.DataType] = {}
+    for file in files:
+        for name, dtype in jsonlines.schema(file).items():
+            found[name] = jsonlines.merged(found[name], dtype) if name in found else dtype
+
+    def frames() -> Iterator[pl.DataFrame]:
+        for file in files:
+            yield from jsonlines.frames(file, found)
+
+    return _streamed(frames, found)
+
+
+def _streamed(frames: Callable[[], Iterator[pl.DataFrame]], schema: dict[str, pl.DataType]) -> pl.LazyFrame:
+    from polars.io.plugins import register_io_source
+
+    def produce(
+        with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _: int | None
+    ) -> Iterator[pl.DataFrame]:
+        left = n_rows
+        for whole in frames():
+            frame = whole if left is None else whole.head(left)
+            left = None if left is None else left - frame.height
+            if predicate is not None:
+                frame = frame.filter(predicate)
+            yield frame if with_columns is None else frame.select(with_columns)
+            if left == 0:
+                return
+
+    return register_io_source(produce, schema=schema)
+
+
+def _same(files: list[Path], names: list[tuple[str, ...]]) -> None:
+    for file, found in zip(files, names, strict=True):
+        if set(found) != set(names[0]):
+            raise TableError(
+                f"{file} has the columns {', '.join(found)}, but {files[0]} has {', '.join(names[0])}; "
+                "files that are read together need the same columns"
+            )
+
+
+@contextmanager
+def _explained(source: Source) -> Iterator[None]:
+    """What polars or the system says, as one TableError."""
+    from polars.exceptions import PolarsError
+
+    try:
+        yield
+    except PolarsError as error:
+        message = f"{_name(source)} cannot be read: {_first_line(error)}"
+        if source.where:
+            message += f" (where: {source.where}"
+            message += "; try_cast gives null where a cast fails)" if "conversion" in str(error) else ")"
+        raise TableError(message) from None
+    except OSError as error:
+        raise TableError(f"{_name(source)} cannot be read: {error.strerror or error}") from None
+
+
+def _name(source: Source) -> str:
+    return source.path if source.path is not None else "the input frame"
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    near = get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{hint} (columns: {', '.join(names)})"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,44 @@
+"""The Parquet views of an output directory: rebuilt from the journal and the input for nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from journeybatch import __version__
+from journeybatch.history import History
+from journeybatch.results import REQUESTS, RESULTS, Counts, View, write_requests, write_results
+
+if TYPE_CHECKING:
+    from journeybatch.job import Job
+    from journeybatch.survey import Survey
+
+
+def write_views(job: Job, history: History, journal: Path, surveyed: Survey) -> Counts:
+    """Write results.parquet, requests.parquet of the latest run, and requests/RUN.parquet of earlier ones that have
+    none yet. Raises InputChanged, TableError, OSError."""
+    spec = job.spec
+    output = journal.parent
+    view = View(
+        journal=journal,
+        history=history,
+        surveyed=surveyed,
+        frames=job.frames,
+        schema=dict(job.schema),
+        answer=spec.answer.column,
+        prefix=spec.output_prefix or "",
+        metadata={
+            "journeybatch.job": spec.name,
+            "journeybatch.version": __version__,
+            "journeybatch.emulated": "true" if history.emulated else "false",
+        },
+    )
+    counts = write_results(view, output / RESULTS)
+    latest = history.runs[-1].number if history.runs else 0
+    for run in history.runs[:-1]:
+        earlier = output / "requests" / f"{run.number}.parquet"
+        if not earlier.exists():
+            earlier.parent.mkdir(mode=0o700, exist_ok=True)
+            write_requests(view, earlier, run.number)
+    write_requests(view, output / REQUESTS, latest)
+    return counts

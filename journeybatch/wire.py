@@ -1,0 +1,295 @@
+"""The endpoint's JSON and SSE, both ways, and what an attempt's end means.
+
+``judge`` and ``lost`` are the one place that says what an attempt may have cost. The endpoint does not document
+what it bills on failure, so whatever may have been billed is ``unknown``; ``bills_errors`` turns every ``free``
+answer with a status into ``unknown`` as well.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import msgspec
+
+from journeybatch.errors import ApiFailure, Charge, Then
+from journeybatch.records import Completion, Message, Reply
+
+KEPT_HEADERS = frozenset(
+    ("content-type", "date", "location", "retry-after", "retry-after-ms", "x-journeybatch-emulator", "x-request-id")
+)
+"""The response headers that are journalled with a reply."""
+
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor movements
+    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # window titles, links, the clipboard
+    r"|[\x00-\x08\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_LONE = re.compile(r"\\u[dD][89a-fA-F]")
+_SSE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry|):")
+_DATE = re.compile(
+    r"[A-Z][a-z]+, [0-9]{2}[ -][A-Z][a-z]{2}[ -][0-9]{2,4} [0-9:]{8} GMT"
+    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [0-9 ][0-9] [0-9:]{8} [0-9]{4}"  # asctime's, obsolete and still valid
+)
+_MAX_INT64 = 2**63 - 1
+
+
+def encoder(model: str, parameters: Mapping[str, Any], stream: bool) -> Callable[[Sequence[Message]], bytes]:
+    """A function from messages to a request body. All but the messages is encoded once: it is the same for
+    every row."""
+    frozen = {"model": model, **parameters} | ({"stream": True} if stream else {})
+    prefix = msgspec.json.encode(frozen)[:-1] + b',"messages":'
+    encode = msgspec.json.Encoder().encode
+
+    def body(messages: Sequence[Message]) -> bytes:
+        return prefix + encode(messages) + b"}"
+
+    return body
+
+
+# -- what an attempt's end means ------------------------------------------------------------------------------
+
+
+def judge(completion: Completion, *, bills_errors: bool = False) -> Reply:
+    """What a delivered reply says. A whole completion is settled, whatever it says.
+
+    Raises:
+        ApiFailure: the reply is no whole completion; carries what the attempt may have cost.
+    """
+    if 200 <= completion.status < 300:
+        return _whole(completion)
+    raise _refused(completion, bills_errors)
+
+
+def lost(kind: str, message: str, *, sent: bool) -> ApiFailure:
+    """The failure of an attempt that brought no reply; ``sent`` when the whole request may have arrived."""
+    return ApiFailure(kind, message, charge="unknown" if sent else "free", then="retry")
+
+
+def _refused(completion: Completion, bills_errors: bool) -> ApiFailure:
+    status = completion.status
+    error = _error_object(completion.body)
+    wish = retry_after_s(completion.headers)
+    kind, then, stop = _meaning(status, (error.get("code"), error.get("type")), wish is not None)
+    free = kind not in ("server_error", "timeout", "conflict")
+    said = _complaint(error) or clean(completion.headers.get("location", "")) or excerpt(completion.body)
+    message = f"HTTP {status}: {said}"
+    charge: Charge = "free" if free and not bills_errors else "unknown"
+    return ApiFailure(kind, message, charge=charge, then=then, status=status, stopped_by=stop, retry_after_s=wish)
+
+
+def _meaning(status: int, codes: tuple[Any, Any], waits: bool) -> tuple[str, Then, str | None]:
+    """(kind, then, stopped_by) of an answer that is not a 2xx."""
+    if "insufficient_quota" in codes or (status == 402 and not waits):
+        return "out_of_credits", "stop", "credits"
+    if "model_not_found" in codes or status in (404, 405, 410) or status < 400:
+        return "endpoint", "stop", "endpoint"
+    if status in (401, 403):
+        return "unauthorized", "stop", "auth"
+    if status in (402, 429):
+        return "rate_limited", "pause", None
+    if status in (503, 529):
+        return "unavailable", "pause", None
+    if status in (408, 425):
+        return "timeout", "retry", None
+    if status == 409:
+        return "conflict", "retry", None
+    if status >= 500:
+        return "server_error", "retry", None
+    return "rejected", "reject", None
+
+
+def _whole(completion: Completion) -> Reply:
+    if _SSE.match(completion.body):  # the bytes know better than the content type
+        return _read_stream(completion.body)
+    return _read_completion(_plain(completion.body))
+
+
+def _broken(message: str) -> ApiFailure:
+    return ApiFailure("malformed", message, charge="unknown", then="retry", status=200)
+
+
+def _plain(body: bytes) -> Any:
+    """The JSON value in ``body``; lone surrogates and invalid UTF-8 become U+FFFD rather than cost a reply."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        pass
+    try:
+        text = body.decode("utf-8", "replace").removeprefix("\ufeff")
+        value = json.loads(text)
+        if not _LONE.search(text):
+            return value
+        again = json.dumps(value, ensure_ascii=False).encode("utf-16-le", "surrogatepass")
+        return json.loads(again.decode("utf-16-le", "replace"))
+    except (ValueError, RecursionError, MemoryError):
+        raise _broken(f"the reply is not JSON: {excerpt(body)}") from None
+
+
+def _read_completion(data: Any) -> Reply:
+    if not isinstance(data, dict):
+        raise _broken("the reply is JSON, but no object")
+    if data.get("error"):
+        raise _broken(f"the reply is an error: {_complaint(data['error']) or 'without a message'}")
+    choice = _first(data.get("choices"))
+    message = choice.get("message") if choice else None
+    if choice is None or not isinstance(message, dict):
+        raise _broken("the reply has no choices")
+    return _reply(data, choice, _text(message.get("content")), _string(message.get("refusal")))
+
+
+def _reply(data: dict[str, Any], choice: dict[str, Any], text: str | None, refusal: str | None) -> Reply:
+    usage = _as_dict(data.get("usage"))
+    return Reply(
+        text=text or (None if refusal else ""),
+        refusal=refusal,
+        finish_reason=_string(choice.get("finish_reason")),
+        upstream_id=_string(data.get("id")),
+        upstream_model=_string(data.get("model")),
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        completion_tokens=_count(usage.get("completion_tokens")),
+    )
+
+
+# -- server-sent events ---------------------------------------------------------------------------------------
+
+
+def events(body: bytes) -> Iterator[str]:
+    """The data of each event of an SSE body (HTML living standard, 9.2.6), comments and other fields skipped."""
+    data: list[str] = []
+    lines = re.split(r"\r\n|\n|\r", body.decode("utf-8", "replace").removeprefix("\ufeff"))
+    for line in [*lines, ""]:  # a last event without its blank line counts: [DONE] often ends so
+        if line.startswith("data:"):
+            data.append(line[5:].removeprefix(" "))
+        elif not line and data:
+            event, data = "\n".join(data), []
+            if event:
+                yield event
+
+
+def _read_stream(body: bytes) -> Reply:
+    head: dict[str, Any] = {}
+    last: dict[str, Any] = {}
+    texts: list[str] = []
+    refusals: list[str] = []
+    begun = ended = False
+    for event in events(body):
+        if event.strip() == "[DONE]":
+            ended = True
+            break
+        try:
+            chunk = _event(event)
+        except ApiFailure:
+            if ended:  # what follows the end cannot take the answer back
+                break
+            raise
+        head |= {name: chunk[name] for name in ("id", "model", "usage") if chunk.get(name)}
+        choice = _first(chunk.get("choices"))
+        if choice is None:
+            continue
+        begun = True
+        delta = _as_dict(choice.get("delta"))
+        texts.append(_text(delta.get("content")) or "")
+        refusals.append(_string(delta.get("refusal")) or "")
+        if choice.get("finish_reason"):
+            last, ended = choice, True
+    if not (begun and ended):
+        raise _broken("the stream ended before its answer did")
+    refusal = "".join(refusals) or None
+    return _reply(head, last, "".join(texts), refusal)
+
+
+def _event(event: str) -> dict[str, Any]:
+    chunk = _plain(event.encode("utf-8", "replace"))
+    if not isinstance(chunk, dict) or chunk.get("error"):
+        raise _broken(f"the stream broke off with: {clean(event)}")
+    return chunk
+
+
+def delta(event: str) -> str:
+    """The text that one streamed event adds. Raises ApiFailure when it is an error or no JSON object."""
+    choice = _first(_event(event).get("choices"))
+    return (_text(_as_dict(choice.get("delta")).get("content")) or "") if choice else ""
+
+
+# -- headers and odds -----------------------------------------------------------------------------------------
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """The server's wish in seconds: ``retry-after-ms``, else ``Retry-After`` (RFC 9110, 10.2.3: seconds, or an
+    HTTP date, read against the reply's own ``Date``). None for anything that is not strictly one of these."""
+    milliseconds = headers.get("retry-after-ms", "").strip()
+    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,6})?", milliseconds):
+        return float(milliseconds) / 1000
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,6})?", value):
+        return float(value)
+    at = _date(value)
+    if at is None:
+        return None
+    now = _date(headers.get("date", "")) or datetime.now(UTC)
+    return max(0.0, (at - now).total_seconds())
+
+
+def _date(value: str) -> datetime | None:
+    if not _DATE.fullmatch(value):
+        return None
+    try:
+        at = parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def clean(text: str, limit: int = 300) -> str:
+    """``text`` on one line without control sequences, at most ``limit`` characters."""
+    flat = " ".join(_CONTROL.sub("", text[: 20 * limit]).split())
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def excerpt(body: bytes) -> str:
+    """The start of ``body`` as harmless text."""
+    return clean(body[:400].decode("utf-8", "replace"), 80) or "(empty)"
+
+
+def _error_object(body: bytes) -> dict[str, Any]:
+    try:
+        data = _plain(body)
+    except ApiFailure:
+        return {}
+    error = data.get("error", data) if isinstance(data, dict) else {}
+    return error if isinstance(error, dict) else {"message": error}
+
+
+def _complaint(error: Any) -> str:
+    """What an error says, as harmless text; empty when it says nothing."""
+    said = [error.get(name) for name in ("message", "code", "type")] if isinstance(error, dict) else [error]
+    return next((clean(text) for text in said if isinstance(text, str) and text), "")
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _first(choices: Any) -> dict[str, Any] | None:
+    return choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
+
+
+def _string(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _text(content: Any) -> str | None:
+    """Content is a string; some compatible servers send a list of parts."""
+    if isinstance(content, list):
+        parts = [_as_dict(part).get("text") for part in content]
+        return "".join(part for part in parts if isinstance(part, str))
+    return content if isinstance(content, str) else None
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value <= _MAX_INT64 else None

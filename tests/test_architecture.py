@@ -1,0 +1,174 @@
+"""The reading order is the import order, and every library has one owner."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "journeybatch"
+
+READING_ORDER = [
+    "errors",
+    "records",
+    "catalog",
+    "yamlfile",
+    "shapes",
+    "sections",
+    "spec",
+    "wording",
+    "loading",
+    "config",
+    "replacement",
+    "textfile",
+    "delimited",
+    "jsonlines",
+    "location",
+    "table",
+    "cells",
+    "dialect",
+    "template",
+    "parquet",
+    "export",
+    "wire",
+    "identity",
+    "asking",
+    "seal",
+    "lane",
+    "transport",
+    "client",
+    "endpoint",
+    "frames",
+    "entries",
+    "history",
+    "ledger",
+    "journal",
+    "accounted",
+    "pace",
+    "window",
+    "pause",
+    "breaker",
+    "canary",
+    "turns",
+    "limiter",
+    "retry",
+    "lanes",
+    "packing",
+    "survey",
+    "tally",
+    "planning",
+    "results",
+    "job",
+    "views",
+    "directory",
+    "progress",
+    "summary",
+    "audit",
+    "preparation",
+    "dispatch",
+    "runner",
+    "api",
+]
+
+OWNERS = {
+    "httptools": {"lane"},
+    "minijinja": {"cells", "dialect", "template"},
+    "msgspec": None,  # frozen values: common tongue, like anyio and polars
+    "anyio": None,
+    "polars": None,
+    "httpx": {"lane", "transport", "client", "preparation", "dispatch", "runner", "emulator/transport", "cli/asking"},
+    "pydantic_core": {"shapes"},
+    "pydantic": {"shapes", "sections", "spec"},
+    "yaml": {"yamlfile", "emulator/faults_file"},
+    "tenacity": {"retry"},
+    "tqdm": {"progress"},
+    "click": {"cli"},
+    "rich": {"cli/screen"},
+    "starlette": {"emulator/server"},
+    "uvicorn": {"emulator/server"},
+    "uvloop": {"emulator/server"},
+    "xlsxwriter": {"export"},
+}
+
+
+def modules() -> dict[str, Path]:
+    return {
+        str(path.relative_to(PACKAGE).with_suffix("")): path
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.name not in ("__main__.py",)
+    }
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names that a module imports, wherever in its text, but for type checkers."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = {
+        node
+        for guard in ast.walk(tree)
+        if isinstance(guard, ast.If) and ast.unparse(guard.test) == "TYPE_CHECKING"
+        for node in ast.walk(guard)
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_every_module_has_its_place_in_the_reading_order():
+    core = {name for name in modules() if "/" not in name and name != "__init__"}
+    assert core == set(READING_ORDER)
+
+
+@pytest.mark.parametrize("name", READING_ORDER)
+def test_a_module_imports_only_what_stands_above_it(name):
+    above = set(READING_ORDER[: READING_ORDER.index(name)])
+    ours = {part.split(".")[1] for part in imports(PACKAGE / f"{name}.py") if part.startswith("journeybatch.")}
+    allowed = above | {"__version__"}
+    if name in ("runner", "api"):  # the child that serves it; the command line's own reading of the environment
+        allowed |= {"emulator"}
+    if name == "api":
+        allowed |= {"cli"}
+    assert ours <= allowed
+
+
+def test_the_emulator_knows_nothing_of_ours_but_the_catalogue():
+    for name, path in modules().items():
+        if name.startswith("emulator/"):
+            ours = {part.split(".")[1] for part in imports(path) if part.startswith("journeybatch.")}
+            assert ours <= {"catalog", "emulator"}, name
+
+
+def test_a_library_is_imported_by_its_owner_only():
+    stdlib = set(sys.stdlib_module_names) | {"journeybatch", "__future__"}
+    for name, path in modules().items():
+        for library in {part.split(".")[0] for part in imports(path)} - stdlib:
+            owners = OWNERS[library]
+            assert owners is None or name in owners or name.split("/")[0] in owners, f"{name} imports {library}"
+
+
+def test_environment_variables_are_read_in_cli_only():
+    for name, path in modules().items():
+        if not name.startswith("cli/"):
+            text = path.read_text(encoding="utf-8")
+            assert "os.environ" not in text and "getenv" not in text, name
+
+
+def test_no_module_is_longer_than_300_lines():
+    for name, path in modules().items():
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 300, name
+
+
+def test_names_we_do_not_use_for_classes():
+    banned = ("Manager", "Processor", "Handler", "Tracker", "Strategy", "Helper", "Base", "Util", "Context")
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                assert not node.name.endswith(banned), f"{name}.{node.name}"

@@ -1,0 +1,291 @@
+"""The ledger: the cap holds, whatever happens and in whatever order."""
+
+import random
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from trio.testing import MockClock
+
+from journeybatch.errors import BudgetReached
+from journeybatch.ledger import Ledger, charged
+from journeybatch.records import Price
+
+CHARGES = ["settled", "free", "unknown"]
+ONE = Price(1, 1)
+prices = st.tuples(st.integers(0, 5), st.integers(0, 5)).map(lambda ends: Price(min(ends), max(ends)))
+
+
+@pytest.fixture
+def anyio_backend():
+    return ("trio", {"clock": MockClock(autojump_threshold=0)})
+
+
+def reserve_now(ledger, price):
+    """Reserve without waiting: it must not come to that."""
+    try:
+        ledger.reserve(price).send(None)
+    except StopIteration:
+        return
+    raise AssertionError("the ledger waits")
+
+
+def virtually(work):
+    anyio.run(work, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)})
+
+
+class Books(RuleBasedStateMachine):
+    """Reservations and their ends in any order, and a crash now and then, against a dict of integers."""
+
+    def __init__(self):
+        super().__init__()
+        self.cap = 25
+        self.ledger = Ledger(self.cap)
+        self.certain = self.doubtful = self.number = 0
+        self.bill = 0  # the worst a server could have charged
+        self.open = {}
+
+    @rule(price=prices)
+    def reserve(self, price):
+        committed = self.certain + self.doubtful + sum(open_.most for open_ in self.open.values())
+        assert self.ledger.fits(price) == (committed + price.most <= self.cap)
+        if self.ledger.fits(price):
+            reserve_now(self.ledger, price)
+            self.number += 1
+            self.open[self.number] = price
+        elif not any(open_.most for open_ in self.open.values()):
+            with pytest.raises(BudgetReached):
+                reserve_now(self.ledger, price)
+
+    @precondition(lambda self: self.open)
+    @rule(charge=st.sampled_from(CHARGES), pick=st.integers(0, 100))
+    def settle(self, charge, pick):
+        price = self.open.pop(sorted(self.open)[pick % len(self.open)])
+        certain, most = self.ledger.settle(price, charge)
+        expected = {"settled": (price.least, price.most), "free": (0, 0), "unknown": (0, price.most)}[charge]
+        assert (certain, most) == expected
+        self.certain += certain
+        self.doubtful += most - certain
+        self.bill += most
+
+    @rule()
+    def crash(self):
+        """What was in flight stays in doubt, and the next process begins where this one ended."""
+        lost = sum(price.most for price in self.open.values())
+        self.doubtful += lost
+        self.bill += lost
+        self.open.clear()
+        self.ledger = Ledger(self.cap, spent=self.certain, unknown=self.doubtful)
+
+    @invariant()
+    def the_sums_are_those_of_the_model(self):
+        assert self.ledger.spent == self.certain
+        assert self.ledger.unknown == self.doubtful
+        assert self.ledger.reserved == sum(price.most for price in self.open.values())
+
+    @invariant()
+    def the_cap_holds(self):
+        assert self.ledger.spent + self.ledger.unknown + self.ledger.reserved <= self.cap
+        assert self.bill <= self.cap
+
+
+Books.TestCase.settings = settings(deadline=None, max_examples=60, stateful_step_count=40)
+TestBooks = Books.TestCase
+
+
+@pytest.mark.parametrize(
+    ("charge", "exact", "interval"),
+    [("settled", (2, 2), (1, 5)), ("free", (0, 0), (0, 0)), ("unknown", (0, 2), (0, 5))],
+)
+def test_an_end_costs_an_interval(charge, exact, interval):
+    assert charged(Price(2, 2), charge) == exact
+    assert charged(Price(1, 5), charge) == interval
+
+
+def test_a_price_known_only_as_an_interval_keeps_its_upper_end_committed():
+    ledger = Ledger(9)
+    reserve_now(ledger, Price(1, 5))
+    assert ledger.settle(Price(1, 5), "settled") == (1, 5)
+    assert (ledger.spent, ledger.unknown, ledger.reserved) == (1, 4, 0)
+    assert not ledger.fits(Price(1, 5))
+    assert ledger.fits(Price(1, 4))
+
+
+def test_without_a_cap_everything_fits():
+    ledger = Ledger(None, spent=10**9)
+    assert ledger.fits(Price(1, 10**12))
+    reserve_now(ledger, Price(1, 10**12))
+    assert ledger.reserved == 10**12
+
+
+def test_a_cap_of_nothing_lets_only_what_is_free_pass():
+    ledger = Ledger(0)
+    reserve_now(ledger, Price(0, 0))
+    with pytest.raises(BudgetReached):
+        reserve_now(ledger, ONE)
+
+
+def test_reaching_the_cap_says_what_was_spent_and_how_to_go_on():
+    ledger = Ledger(10, spent=6, unknown=3)
+    with pytest.raises(BudgetReached) as reached:
+        reserve_now(ledger, Price(1, 2))
+    for fact in ("cap of 10", "6 spent", "3 more in doubt", "may cost 2", "limits.credits", "--max-credits"):
+        assert fact in str(reached.value)
+    assert (reached.value.exit_code, reached.value.reason) == (3, "budget")
+    assert ledger.reserved == 0
+    reserve_now(ledger, ONE)  # a cheaper one still fits
+
+
+# -- waiting --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_a_free_end_wakes_who_waits_at_once():
+    ledger = Ledger(5)
+    times = []
+
+    async def attempt(price, seconds, charge):
+        await ledger.reserve(price)
+        times.append(anyio.current_time())
+        await anyio.sleep(seconds)
+        ledger.settle(price, charge)
+
+    now = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        group.start_soon(attempt, Price(5, 5), 3.0, "free")
+        await anyio.sleep(1)
+        group.start_soon(attempt, Price(1, 5), 1.0, "free")
+        await anyio.sleep(2.5)
+        group.start_soon(attempt, Price(5, 5), 1.0, "settled")
+    assert [at - now for at in times] == [0, 3, 4]
+    assert (ledger.spent, ledger.unknown, ledger.reserved) == (5, 0, 0)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("charge", ["settled", "unknown"])
+async def test_who_waits_hears_that_the_cap_is_reached_once_nothing_in_flight_can_help(charge):
+    ledger = Ledger(5)
+    await ledger.reserve(Price(5, 5))
+    ends = []
+
+    async def late():
+        with pytest.raises(BudgetReached):
+            await ledger.reserve(ONE)
+        ends.append(anyio.current_time())
+
+    now = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        for _ in range(10):
+            group.start_soon(late)
+        await anyio.sleep(7)
+        assert ends == []  # the attempt in flight may still end free
+        ledger.settle(Price(5, 5), charge)
+    assert [at - now for at in ends] == [7] * 10
+
+
+@pytest.mark.anyio
+async def test_one_free_end_lets_as_many_pass_as_now_fit():
+    ledger = Ledger(4)
+    await ledger.reserve(Price(1, 4))
+    passed = []
+
+    async def wait(n):
+        await ledger.reserve(Price(1, 2))
+        passed.append(n)
+
+    async with anyio.create_task_group() as group:
+        for n in range(5):
+            group.start_soon(wait, n)
+        await anyio.sleep(1)
+        ledger.settle(Price(1, 4), "free")
+        await anyio.sleep(1)
+        assert len(passed) == 2
+        assert ledger.reserved == 4
+        group.cancel_scope.cancel()
+    assert ledger.reserved == 4
+
+
+@pytest.mark.anyio
+async def test_a_reservation_that_is_cancelled_while_it_waits_leaves_no_trace():
+    ledger = Ledger(2)
+    await ledger.reserve(Price(2, 2))
+    with anyio.move_on_after(1) as scope:
+        await ledger.reserve(Price(1, 1))
+    assert scope.cancelled_caught
+    assert (ledger.spent, ledger.unknown, ledger.reserved) == (0, 0, 2)
+    ledger.settle(Price(2, 2), "free")
+    with anyio.fail_after(1):
+        await ledger.reserve(Price(2, 2))
+
+
+@pytest.mark.anyio
+async def test_a_cancellation_that_meets_the_wake_up_leaves_no_trace():
+    ledger = Ledger(1)
+    await ledger.reserve(ONE)
+    admitted = []
+
+    async def wait(n):
+        await ledger.reserve(ONE)
+        admitted.append(n)
+
+    async with anyio.create_task_group() as outer:
+        async with anyio.create_task_group() as inner:
+            for n in range(3):
+                inner.start_soon(wait, n)
+            await anyio.sleep(1)
+            ledger.settle(ONE, "free")
+            inner.cancel_scope.cancel()
+        outer.start_soon(wait, 9)
+        await anyio.sleep(1)
+        assert ledger.reserved == len(admitted) == 1
+        outer.cancel_scope.cancel()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 40), st.integers(1, 12), st.integers(1, 60), st.integers(0, 2**32), st.booleans())
+def test_concurrent_attempts_never_pass_the_cap_nor_sleep_for_ever(cap, lanes, rows, seed, cancels):
+    rng = random.Random(seed)
+    ledger = Ledger(cap)
+    bill = 0
+    refused = []
+    requests = iter(range(rows))
+
+    def check():
+        assert ledger.spent + ledger.unknown + ledger.reserved <= cap
+        assert min(ledger.spent, ledger.unknown, ledger.reserved) >= 0
+
+    async def attempt():
+        nonlocal bill
+        least = rng.randint(0, 3)
+        price = Price(least, least + rng.randint(0, 3))
+        await ledger.reserve(price)
+        check()
+        charge = "unknown"
+        try:
+            await anyio.sleep(rng.random())
+            charge = rng.choice(CHARGES)
+        finally:
+            ledger.settle(price, charge)
+            bill += {"settled": price.most, "free": 0, "unknown": rng.randint(0, price.most)}[charge]
+            check()
+
+    async def lane():
+        for _ in requests:
+            with anyio.move_on_after(rng.random() if cancels else 1e9):
+                try:
+                    await attempt()
+                except BudgetReached:
+                    refused.append(ledger.reserved)
+
+    async def run():
+        with anyio.fail_after(1e6):  # virtual seconds: a lost wake-up would end here
+            async with anyio.create_task_group() as group:
+                for _ in range(lanes):
+                    group.start_soon(lane)
+
+    virtually(run)
+    assert ledger.reserved == 0
+    assert all(reserved == 0 for reserved in refused)
+    assert bill <= cap
