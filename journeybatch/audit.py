@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from journeybatch.errors import OutputError
 from journeybatch.history import History, read_history
@@ -15,11 +15,15 @@ from journeybatch.tally import MICRO, tally
 if TYPE_CHECKING:
     import polars as pl
 
+_VIEWS_WAIT = (None, 130, 143)
+"""Exit codes in a summary whose run left its views to `export` or the next run; None: it was killed."""
+
 
 def audit(directory: Path) -> list[str]:
     """Everything that does not agree in ``directory``, as sentences; none if all does. Changes nothing.
 
-    A run that is at work is behind with its views; only its journal is checked then.
+    A run that is at work, was killed or was ended by a signal is behind with its views: that is no damage, and only
+    its journal is checked then.
 
     Raises:
         OutputError: there is no journal of ours.
@@ -37,9 +41,12 @@ def audit(directory: Path) -> list[str]:
     if history.size > history.end:
         found.append(f"journal: the last {history.size - history.end} bytes are torn; the next run cuts them off")
     found += _check_credits(history)
+    summary = read_summary(directory)
+    if history.run and (summary is None or summary.get("exit_code") in _VIEWS_WAIT):
+        return found
     found += _check_results(directory / RESULTS, history)
     found += _check_requests(directory / REQUESTS, history)
-    return found + _check_summary(directory, history)
+    return found + _check_summary(summary, history)
 
 
 def _check_credits(history: History) -> list[str]:
@@ -107,10 +114,9 @@ def _check_requests(path: Path, history: History) -> list[str]:
     return []
 
 
-def _check_summary(directory: Path, history: History) -> list[str]:
-    summary = read_summary(directory)
+def _check_summary(summary: dict[str, Any] | None, history: History) -> list[str]:
     if summary is None:
-        return ["summary.json is missing or cannot be read"] if history.run else []
+        return []
     said = summary.get("credits", {}).get("spent_total")
     if said != history.spent:
         return [f"summary.json: says {said} credits in all, the journal {history.spent}; run again to renew it"]

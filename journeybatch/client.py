@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Any
 
 import anyio
@@ -52,10 +52,9 @@ class Endpoint(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Endpoint({self.base_url!r}, auth={self.auth!r})"
 
-    def __rich_repr__(self) -> Iterator[tuple[str, str]]:
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
         """msgspec's own would show the key in rich's tracebacks."""
-        yield "base_url", self.base_url
-        yield "auth", self.auth
+        return [("base_url", self.base_url), ("auth", self.auth)]
 
     @property
     def provider(self) -> str:
@@ -63,7 +62,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         if self.emulated:
             return "emulator"
         url = httpx.URL(self.base_url)
-        return f"{url.host}:{url.port or {'http': 80, 'https': 443}[url.scheme]}"
+        return f"{url.host}:{url.port or {'http': 80, 'https': 443}.get(url.scheme, 0)}"
 
     @property
     def authorization(self) -> str | None:
@@ -121,10 +120,11 @@ class Client:
                 if response.status_code >= 300:
                     judge(self._completion(response, await _body(response, until), 0.0))
                 rest = b""
-                async for chunk in _chunks(response, until):
-                    whole, end, rest = (rest + chunk).rpartition(b"\n")
-                    if end:
-                        yield self._blot(whole + end)
+                async with aclosing(_chunks(response, until)) as chunks:
+                    async for chunk in chunks:
+                        whole, end, rest = (rest + chunk).rpartition(b"\n")
+                        if end:
+                            yield self._blot(whole + end)
                 if rest:
                     yield self._blot(rest)
             finally:
@@ -141,7 +141,7 @@ class Client:
         completion = await self._exchange("GET", httpx.URL(f"{self._base}/account"), b"")
         if completion.status in (404, 405, 501):
             return None
-        if completion.status != 200:
+        if completion.status >= 300:
             judge(completion)
         try:
             data = msgspec.json.decode(completion.body)
@@ -174,8 +174,6 @@ class Client:
 
     async def _open(self, method: str, url: httpx.URL, body: bytes, until: float | None) -> httpx.Response:
         http = httpx.Request(method, url, headers=self._headers, content=body, extensions=self._extensions)
-        if until is None:
-            return await self._transport.handle_async_request(http)
         with _by(until):
             return await self._transport.handle_async_request(http)
 
@@ -197,9 +195,9 @@ async def _body(response: httpx.Response, until: float | None) -> bytes:
         return b"".join([chunk async for chunk in _chunks(response, until)])
 
 
-async def _chunks(response: httpx.Response, until: float | None) -> AsyncIterator[bytes]:
+async def _chunks(response: httpx.Response, until: float | None) -> AsyncGenerator[bytes, None]:
     """The body as it comes in, decoded, up to ``BODY_CAP`` bytes and until ``until``."""
-    size, chunks = 0, aiter(response.aiter_bytes())
+    size, chunks = 0, response.aiter_bytes()
     while True:
         with _by(until):
             chunk = await anext(chunks, None)
@@ -244,13 +242,13 @@ def _blotter(key: str) -> Callable[[bytes], bytes]:
     if len(key) < _SHORTEST_SECRET:
         return bytes
     plain, escaped = key.encode(), msgspec.json.encode(key)[1:-1]
-    spellings = dict.fromkeys((plain, escaped, escaped.replace(b"/", b"\\/")))
+    spellings = dict.fromkeys((escaped, plain))  # in this order: the other way round would leave a backslash behind
     each = (rb"(?:\\?%b|\\u(?i:%04x))" % (re.escape(c.encode()), ord(c)) for c in key)
     hidden = re.compile(b"".join(each))
 
     def blot(data: bytes) -> bytes:
         for spelling in spellings:
             data = data.replace(spelling, _BLOT)
-        return hidden.sub(_BLOT, data) if b"\\u00" in data else data
+        return hidden.sub(_BLOT, data) if b"\\u00" in data or b"\\/" in data else data
 
     return blot

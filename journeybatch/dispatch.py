@@ -102,7 +102,9 @@ class Dispatch:
             background.start_soon(self.journal.keep_synced)
             if signals:
                 await background.start(self._watch_signals, background.cancel_scope)
+            keep()  # from here on no earlier run's summary may speak for this one, should it be killed
             self.ending.balance_before = await self._balance(client)
+            keep()
             async with reported(self.numbers, self.ledger, self.limiter, screen, keep):
                 try:
                     await run_lanes(requests, work, lanes=self.terms.concurrency, stop=lambda: self._over)

@@ -24,20 +24,24 @@ async def run_lanes(
 ) -> None:
     """Do ``work`` for every request, ``lanes`` at a time, until the iterator ends or ``stop()`` is true.
 
-    Nothing is pulled before a lane is free for it. Work that ends in ``Drained`` ends its lane in peace. The first
-    error cancels the other lanes and is raised as itself: a ``RunStopped`` (the first, should several meet), or
-    whatever ``work`` or the iterator raised; only different errors at once come as a group.
+    Nothing is pulled before a lane is free for it. Work that ends in ``Drained`` ends its lane in peace. A
+    ``RunStopped``, from ``work`` or the iterator, stops the pulling; what is in flight is paid for, so it may end
+    before the first such stop is raised. Any other error cancels the other lanes and is raised as itself; only
+    different errors at once come as a group.
     """
+    stops: list[RunStopped] = []
 
     async def lane() -> None:
-        while not stop():
-            request = next(requests, None)
-            if request is None:
-                return
+        while not (stops or stop()):
             try:
+                request = next(requests, None)
+                if request is None:
+                    return
                 await work(request)
             except Drained:
                 return
+            except RunStopped as reason:
+                stops.append(reason)
 
     try:
         async with anyio.create_task_group() as group:
@@ -48,13 +52,13 @@ async def run_lanes(
         if only is None:
             raise
         raise only from only.__cause__  # the group around it says nothing more
+    if stops:
+        raise stops[0]
 
 
 def _only(errors: BaseExceptionGroup[BaseException]) -> BaseException | None:
     leaves = list(_leaves(errors))
-    if len(leaves) == 1 or all(isinstance(leaf, RunStopped) for leaf in leaves):
-        return leaves[0]
-    return None
+    return leaves[0] if len(leaves) == 1 else None
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -31,6 +31,9 @@ from journeybatch.summary import SUMMARY, Credits, Summary, write_json
 from journeybatch.survey import Survey
 from journeybatch.views import write_views
 
+IN_PROCESS = "http://127.0.0.1/api/v1"
+"""Where an emulator listens that is handed in as a transport."""
+
 
 class Report(msgspec.Struct, frozen=True):
     """How a run ended: its ``exit_code``, ``summary`` (as in summary.json), ``output`` directory and, where it was
@@ -68,8 +71,9 @@ async def dispatch(ready: Prepared, world: World, options: Options) -> Ending:
     )
 
     def keep() -> None:
+        so_far = Ending(balance_before=deed.ending.balance_before)
         try:
-            write_json(spec.output / SUMMARY, _summary(ready, Ending(), _rows(numbers), None).json())
+            write_json(spec.output / SUMMARY, _summary(ready, so_far, _rows(numbers), None).json())
         except OSError:
             return  # the journal will notice a full disk; a stale summary does no harm
 
@@ -175,6 +179,8 @@ async def _client(ready: Prepared, world: World, options: Options) -> AsyncItera
         return
     from journeybatch.transport import proxied
 
+    if endpoint.emulated:
+        endpoint = msgspec.structs.replace(endpoint, base_url=IN_PROCESS)
     proxy = proxied(httpx.URL(endpoint.base_url), world.environ) if options.transport is None else None
     async with connected(endpoint, options.transport, spec.retry.timeout_s, proxy) as client:
         yield client
@@ -203,6 +209,7 @@ def _summary(ready: Prepared, ending: Ending, rows: dict[str, int], exit_code: i
     run = history.runs[-1] if history.runs else None
     ended = (run.finished_at if run else None) or time.time()
     began = ready.began_with
+    balance_before = began.get("balance_before")
     return Summary(
         job=job.spec.name,
         run=ready.run,
@@ -222,7 +229,7 @@ def _summary(ready: Prepared, ending: Ending, rows: dict[str, int], exit_code: i
             spent_total=history.spent,
             departed=float(ready.counts.departed),
             cap=job.spec.limits.credits,
-            balance_before=began.get("balance_before", ending.balance_before),
+            balance_before=ending.balance_before if balance_before is None else balance_before,
             balance_after=began.get("balance_after") if ending.balance_after is None else ending.balance_after,
         ),
         started_at=run.began_at if run else ended,

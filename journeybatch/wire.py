@@ -27,13 +27,13 @@ KEPT_HEADERS = frozenset(
 _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor movements
     r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # window titles, links, the clipboard
-    r"|[\x00-\x08\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    r"|[\x00-\x08\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 _LONE = re.compile(r"\\u[dD][89a-fA-F]")
 _SSE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry|):")
 _DATE = re.compile(
-    r"[A-Z][a-z]+, [0-9]{2}[ -][A-Z][a-z]{2}[ -][0-9]{2,4} [0-9:]{8} GMT"
-    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [0-9 ][0-9] [0-9:]{8} [0-9]{4}"  # asctime's, obsolete and still valid
+    r"[A-Z][a-z]+, [0-9]{2}[ -][A-Z][a-z]{2}[ -](?:[1-9][0-9])?[0-9]{2} [0-9:]{8} GMT"
+    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [0-9 ][0-9] [0-9:]{8} [1-9][0-9]{3}"  # asctime's, obsolete and still valid
 )
 _MAX_INT64 = 2**63 - 1
 
@@ -60,9 +60,14 @@ def judge(completion: Completion, *, bills_errors: bool = False) -> Reply:
     Raises:
         ApiFailure: the reply is no whole completion; carries what the attempt may have cost.
     """
-    if 200 <= completion.status < 300:
-        return _whole(completion)
-    raise _refused(completion, bills_errors)
+    if not 200 <= completion.status < 300:
+        raise _refused(completion, bills_errors)
+    read = _read_stream if _SSE.match(completion.body) else _read_whole  # the bytes know better than the content type
+    try:
+        return read(completion.body)
+    except ApiFailure as failure:
+        failure.status = completion.status
+        raise
 
 
 def lost(kind: str, message: str, *, sent: bool) -> ApiFailure:
@@ -103,12 +108,6 @@ def _meaning(status: int, codes: tuple[Any, Any], waits: bool) -> tuple[str, The
     return "rejected", "reject", None
 
 
-def _whole(completion: Completion) -> Reply:
-    if _SSE.match(completion.body):  # the bytes know better than the content type
-        return _read_stream(completion.body)
-    return _read_completion(_plain(completion.body))
-
-
 def _broken(message: str) -> ApiFailure:
     return ApiFailure("malformed", message, charge="unknown", then="retry", status=200)
 
@@ -121,7 +120,7 @@ def _plain(body: bytes) -> Any:
         pass
     try:
         text = body.decode("utf-8", "replace").removeprefix("\ufeff")
-        value = json.loads(text)
+        value = json.loads(text, parse_int=_whole_number)
         if not _LONE.search(text):
             return value
         again = json.dumps(value, ensure_ascii=False).encode("utf-16-le", "surrogatepass")
@@ -130,7 +129,13 @@ def _plain(body: bytes) -> Any:
         raise _broken(f"the reply is not JSON: {excerpt(body)}") from None
 
 
-def _read_completion(data: Any) -> Reply:
+def _whole_number(digits: str) -> float:
+    """Python refuses integers of thousands of digits; no reply is worth losing over one."""
+    return int(digits) if len(digits) <= 100 else float(digits)
+
+
+def _read_whole(body: bytes) -> Reply:
+    data = _plain(body)
     if not isinstance(data, dict):
         raise _broken("the reply is JSON, but no object")
     if data.get("error"):

@@ -68,22 +68,31 @@ async def test_one_slow_request_does_not_hold_up_the_others():
     assert done[-1] == 0
 
 
-async def test_a_stop_is_raised_as_itself_and_cancels_the_others():
-    cancelled = []
+async def test_a_stop_waits_for_what_is_in_flight_and_pulls_nothing_more():
+    ended = []
 
     async def work(request):
         if request.id == 3:
             await anyio.sleep(0.01)
             raise BudgetReached("cap")
-        try:
-            await anyio.sleep(1000)
-        except anyio.get_cancelled_exc_class():
-            cancelled.append(request.id)
-            raise
+        await anyio.sleep(0.05)
+        ended.append(request.id)
 
+    left = requests(100)
     with pytest.raises(BudgetReached, match="cap"):
+        await run_lanes(left, work, lanes=4)
+    assert sorted(ended) == [0, 1, 2]
+    assert len(list(left)) == 96
+
+
+async def test_a_bug_cancels_the_other_lanes():
+    async def work(request):
+        if request.id == 3:
+            raise KeyError("bug")
+        await anyio.sleep(1000)
+
+    with anyio.fail_after(5), pytest.raises(KeyError, match="bug"):
         await run_lanes(requests(100), work, lanes=4)
-    assert sorted(cancelled) == [0, 1, 2]
 
 
 async def test_of_several_stops_at_once_one_is_raised():

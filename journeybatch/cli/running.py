@@ -80,6 +80,8 @@ def run(**given: Any) -> None:
         screen.out_json(report.summary)
     else:
         _tell(report)
+    if report.message:
+        screen.stderr().line(f"stopped ({report.summary['stopped_by']}): {screen.safe(report.message)}")
     raise click.exceptions.Exit(report.exit_code)
 
 
@@ -99,8 +101,6 @@ def _tell(report: Report) -> None:
         f"{summary['seconds']:.1f} s" + (", all by the emulator: no credit was real" if summary["emulated"] else "")
     )
     screen.out(f"results: {report.results}")
-    if report.message:
-        screen.stderr().line(f"stopped ({summary['stopped_by']}): {screen.safe(report.message)}")
 
 
 @click.command()

@@ -1,0 +1,312 @@
+"""The command line: every verb, every sample job, and one clear message for everything that is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+from conftest import KEY, Flow, spawned
+
+from journeybatch import yamlfile
+from journeybatch.emulator import read_bill
+
+ROOT = Path(__file__).parent.parent
+SAMPLES = sorted(path.stem for path in (ROOT / "jobs").glob("*.yaml"))
+Call = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    """A job file on the emulator, with a table of three rows."""
+    (tmp_path / "rows.csv").write_text("id,text\n1,red\n2,green\n3,blue\n")
+    path = tmp_path / "colours.yaml"
+    path.write_text(
+        "input: rows.csv\nprompt: 'Say {{ text }}'\nmodel: deepseek-chat\nconcurrency: 2\napi: emulator\noutput: out\n"
+    )
+    return path
+
+
+def change(job: Path, old: str, new: str) -> None:
+    text = job.read_text()
+    assert old in text
+    job.write_text(text.replace(old, new))
+
+
+# -- bad input: one clear message, exit 2, nothing sent, nothing left ----------------------------------------------
+
+BAD = {
+    "no file": ("input: rows.csv", "input: rows.tsv", "rows.tsv"),
+    "directory as input": ("input: rows.csv", "input: .", "directory"),
+    "unknown key": ("concurrency:", "concurency:", "did you mean"),
+    "duplicate key": ("concurrency: 2", "concurrency: 2\nconcurrency: 3", "concurrency"),
+    "misspelt column": ("{{ text }}", "{{ txet }}", "text"),
+    "template syntax": ("{{ text }}", "{{ text ", "prompt"),
+    "unknown model": ("deepseek-chat", "deepsek-chat", "deepseek-chat"),
+    "temperature for o3": ("model: deepseek-chat", "model: o3\nparameters: {temperature: 0.2}", "temperature"),
+    "temperature of 3": ("model: deepseek-chat", "model: gpt-4o\nparameters: {temperature: 3}", "temperature"),
+    "concurrency 0": ("concurrency: 2", "concurrency: 0", "concurrency"),
+    "wrong type": ("concurrency: 2", "concurrency: '2'", "concurrency"),
+    "a cascade": ("deepseek-chat", "[qwen-turbo, gpt-4o]", "not yet"),
+    "packing": ("concurrency: 2", "concurrency: 2\npack: 8", "not yet"),
+    "collision of columns": ("concurrency: 2", "concurrency: 2\nanswer: {column: text}", "output_prefix"),
+    "not YAML": ("concurrency: 2", "concurrency: [2", "colours.yaml"),
+    "key for a foreign host": ("api: emulator", "api: {base_url: 'https://example.com/v1'}", "--allow-host"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_gets_one_message_and_leaves_nothing(
+    job: Path, call: Call, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setenv("JOURNEYAPI_KEY", KEY)
+    old, new, word = BAD[what]
+    change(job, old, new)
+    said = call("run", job)
+    assert said.code == 2, said.err
+    assert word in said.err
+    assert said.err.count("journeybatch: ") == 1
+    assert "Traceback" not in said.err
+    assert "bug" not in said.err
+    assert not said.out
+    assert not (job.parent / "out").exists()
+    assert KEY not in said.err
+
+
+@pytest.mark.parametrize(
+    ("table", "word"),
+    [
+        ("", "empty"),
+        ("id,text\n1,a\n2,b,c\n", "line 3"),
+        ("id,text\n1,\n", "row 0"),
+        ("id,text\n1,caf\xe9\n", "UTF-8"),
+        ("id,text,jb_key\n1,a,b\n", "jb_key"),
+    ],
+)
+def test_a_bad_table_gets_one_message_and_leaves_nothing(job: Path, call: Call, table: str, word: str) -> None:
+    (job.parent / "rows.csv").write_bytes(table.encode("latin-1"))
+    said = call("run", job)
+    assert said.code == 2, said.err
+    assert word.lower() in said.err.lower()
+    assert said.err.count("journeybatch: ") == 1
+    assert not (job.parent / "out").exists()
+
+
+def test_a_missing_key_says_how_to_get_on(job: Path, call: Call) -> None:
+    change(job, "api: emulator\n", "")
+    said = call("run", job)
+    assert said.code == 2
+    assert "JOURNEYAPI_KEY" in said.err
+    assert "--api emulator" in said.err
+    assert not (job.parent / "out").exists()
+    assert call("plan", job).code == 0, "a plan needs no key"
+
+
+def test_an_output_that_cannot_be_made_is_said(job: Path, call: Call) -> None:
+    (job.parent / "file").write_text("in the way")
+    said = call("run", job, "--output", job.parent / "file" / "out")
+    assert said.code == 2, said.err
+    assert "file" in said.err
+    assert (job.parent / "file").read_text() == "in the way"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run",),
+        ("run", "none.yaml"),
+        ("run", "none.yaml", "--concurrency", "many"),
+        ("frobnicate",),
+        ("status", "nowhere"),
+        ("verify", "."),
+        ("export", "."),
+        ("show", ".", "-1"),
+        ("emulate", "--faults", "none.yaml"),
+        ("init", "../up"),
+    ],
+)
+def test_a_wrong_command_exits_2(
+    call: Call, arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = call(*arguments)
+    assert said.code == 2, said.err
+    assert said.err.startswith("journeybatch: ")
+    assert "bug" not in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_jobs_directory_exits_2(job: Path, call: Call) -> None:
+    assert call("run", job, "--quiet").code == 0
+    said = call("run", job, "--set", "name=other")
+    assert said.code == 2
+    assert "'colours'" in said.err
+    assert call("verify", job).code == 0
+
+
+# -- the verbs -----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_with_json_says_the_summary_and_nothing_else(job: Path, call: Call) -> None:
+    said = call("run", job, "--json", "--quiet")
+    assert (said.code, said.err) == (0, "")
+    assert json.loads(said.out) == json.loads((job.parent / "out" / "summary.json").read_text())
+    bill = read_bill(job.parent / "out" / "emulator-bill.jsonl")
+    assert sum(record.credits for record in bill) == json.loads(said.out)["credits"]["spent"] == 3
+
+
+def test_a_plan_as_json_has_every_key_and_equals_the_bill(job: Path, call: Call) -> None:
+    said = call("plan", job, "--json")
+    plan = json.loads(said.out)
+    keys = {"rows", "distinct", "reused", "requests", "credits_min", "credits_max", "seconds_estimate", "balance"}
+    assert set(plan) >= keys | {"warnings", "problems"}
+    assert (said.code, plan["requests"], plan["credits_max"], plan["seconds_estimate"]) == (0, 3, 3, None)
+    assert call("run", job, "--dry-run", "--json").out == said.out
+    assert not (job.parent / "out").exists()
+    assert '"Say red"' in call("plan", job, "--show", 1).out
+
+
+def test_overrides_reach_the_run(job: Path, call: Call) -> None:
+    said = call("run", job, "--json", "--limit", 2, "--max-credits", 1, "--output", job.parent / "other")
+    summary = json.loads(said.out)
+    assert (said.code, summary["stopped_by"], summary["rows"]["total"], summary["credits"]["cap"]) == (
+        3,
+        "budget",
+        2,
+        1,
+    )
+    assert "--max-credits" in said.err
+    said = call("run", job, "--json", "--limit", 2, "--output", job.parent / "other", "--set", "limits.credits=5")
+    assert (said.code, json.loads(said.out)["rows"]["answered"]) == (0, 2)
+
+
+def test_what_looks_at_a_directory(job: Path, call: Call) -> None:
+    call("run", job, "--quiet")
+    out = job.parent / "out"
+    status = json.loads(call("status", job, "--json").out)
+    assert (status["state"], status["running"], status["rows"]["answered"]) == ("finished", False, 3)
+    assert call("status", out).out.startswith("colours: finished")
+    story = json.loads(call("show", out, 1, "--json").out)
+    assert story["messages"] == [{"role": "user", "content": "Say green"}]
+    assert [attempt["outcome"] for attempt in story["attempts"]] == ["settled"]
+    assert json.loads(story["attempts"][0]["reply"])["object"] == "chat.completion"
+    assert "[user]\nSay blue" in call("show", job, 2).out
+    assert call("show", out, 3).code == 2
+    assert call("verify", out).code == 0
+
+
+def test_export_rebuilds_the_views_and_writes_other_formats(job: Path, call: Call) -> None:
+    call("run", job, "--quiet")
+    out, results = job.parent / "out", job.parent / "out" / "results.parquet"
+    before = results.read_bytes()
+    results.unlink()
+    assert call("export", out).code == 0
+    assert results.read_bytes() == before
+    answers = pl.read_parquet(results)["response"].to_list()
+    for kind in ("csv", "jsonl", "parquet", "xlsx"):
+        said = call("export", job, "--to", job.parent / f"answers.{kind}")
+        assert said.code == 0, said.err
+    assert pl.read_csv(job.parent / "answers.csv")["response"].to_list() == answers
+    assert pl.read_ndjson(job.parent / "answers.jsonl")["response"].to_list() == answers
+    assert pl.read_parquet(job.parent / "answers.parquet")["response"].to_list() == answers
+    assert (job.parent / "answers.xlsx").read_bytes().startswith(b"PK")
+    said = call("export", out, "--to", job.parent / "answers.doc")
+    assert (said.code, ".doc" in said.err) == (2, True)
+
+
+def test_verify_finds_a_flipped_byte_and_export_does_not_hide_it(job: Path, call: Call) -> None:
+    call("run", job, "--quiet")
+    journal = job.parent / "out" / "journal"
+    data = bytearray(journal.read_bytes())
+    data[len(data) // 2] ^= 0x40
+    journal.write_bytes(data)
+    said = call("verify", job)
+    assert said.code == 5
+    assert "damaged" in said.err
+
+
+def test_init_writes_a_job_that_runs(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call("init", "mine").code == 0
+    assert call("init", "mine").code == 2, "nothing is overwritten"
+    assert call("run", "mine.yaml", "--quiet").code == 0
+    results = pl.read_parquet(tmp_path / "runs" / "mine" / "results.parquet")
+    assert results["sentiment"].null_count() == 0
+    assert results.height == 4
+
+
+def test_the_schema_knows_every_key_of_the_spec(call: Call) -> None:
+    schema = json.loads(call("schema").out)
+    assert schema["$schema"].startswith("https://json-schema.org/")
+    assert {"input", "prompt", "model", "concurrency", "output", "limits"} <= set(schema["properties"])
+    assert set(schema["required"]) >= {"input", "prompt", "model"}
+
+
+def test_the_catalogue_has_22_models_with_prices(call: Call) -> None:
+    models = json.loads(call("models", "--json").out)
+    assert len(models) == 22
+    assert all(1 <= model["credits_min"] <= model["credits_max"] <= 5 and model["source"] for model in models)
+    assert {model["model"] for model in models if "temperature" in model["refuses"]} == {"o3", "o4-mini"}
+
+
+def test_chat_and_account_talk_to_a_server(
+    served: SimpleNamespace, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOURNEYAPI_KEY", KEY)
+    streamed, whole = (call("chat", "Say hello", "--api", served.base_url, *more) for more in ((), ("--no-stream",)))
+    assert (streamed.code, whole.code) == (0, 0), streamed.err + whole.err
+    assert streamed.out.strip() == whole.out.strip() != ""
+    account = json.loads(call("account", "--api", served.base_url, "--json").out)
+    assert 1_000_000 - account["credits"] == 2
+    monkeypatch.setenv("JOURNEYAPI_KEY", "wrong-key-wrong-key")
+    said = call("account", "--api", served.base_url)
+    assert said.code == 3
+    assert "wrong-key" not in said.err + said.out
+
+
+def test_chat_with_the_emulator_needs_no_key(call: Call) -> None:
+    said = call("chat", "Say hello", "--api", "emulator", "-s", "Be brief.")
+    assert (said.code, bool(said.out.strip())) == (0, True)
+
+
+def test_an_edited_spec_is_asked_about(flow: Flow, call: Call, served: SimpleNamespace) -> None:
+    spec = flow.path / "flow.yaml"
+    spec.write_text(json.dumps(flow.job(api={"base_url": served.base_url})))
+    assert call("run", spec, "--quiet").code == 0
+    change(spec, "Say something", "Say much")
+    said = call("run", spec, "--quiet")
+    assert said.code == 2
+    assert "--yes" in said.err
+    assert len(read_bill(served.bill)) == 12
+    assert call("run", spec, "--quiet", "--yes").code == 0
+    assert len(read_bill(served.bill)) == 24
+
+
+# -- the sample jobs -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_every_sample_job_runs(sample: str, call: Call, tmp_path: Path) -> None:
+    for folder in ("jobs", "sample_data"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    spec = tmp_path / "jobs" / f"{sample}.yaml"
+    said = call("run", spec, "--quiet")
+    assert said.code == (3 if sample == "capped" else 0), said.err
+    output = spec.parent / yamlfile.read(spec.read_text(), spec.name).data["output"]
+    results = pl.read_parquet(output / "results.parquet")
+    assert results.height > 0
+    assert ("pending" in results["jb_status"]) == (sample == "capped")
+    assert call("verify", spec).code == 0
+
+
+def test_closed_standard_streams_change_nothing(job: Path) -> None:
+    with spawned("run", job) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        process.stderr.close()
+        assert process.wait(timeout=20) == 0
+    assert pl.read_parquet(job.parent / "out" / "results.parquet")["jb_status"].to_list() == ["answered"] * 3
