@@ -110,7 +110,7 @@ class Dispatch:
                     await run_lanes(requests, work, lanes=self.terms.concurrency, stop=lambda: self._over)
                 except RunStopped as stop:
                     self.ending.stop = stop
-            if self.ending.signal is None:
+            if self.ending.signal is None and self.ending.balance_before is not None:
                 self.ending.balance_after = await self._balance(client)
             background.cancel_scope.cancel()
         return self.ending

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -119,6 +120,12 @@ def _ask_about(again: int, job: Job, planned: Plan, options: Options) -> None:
         raise Unanswered(f"{question} Say --yes if that is meant, or give the job another `output`.")
     if not options.confirm(question + " Go on?"):
         raise Unanswered("nothing was sent")
+
+
+def kept_input(directory: Path) -> str | None:
+    """The copy in ``directory`` of an input that could not be read twice; None where there is none."""
+    path = directory / SPOOLED
+    return str(path) if path.exists() else None
 
 
 def _spools(spec: JobSpec) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 
 from journeybatch.entries import Received
 from journeybatch.errors import ApiFailure, TableError
-from journeybatch.history import CHARGES, History, mapped, received
+from journeybatch.history import CHARGES, SETTLED, History, mapped, received
 from journeybatch.parquet import write_parquet
 from journeybatch.records import Completion, Reply
 from journeybatch.survey import Survey, again
@@ -240,30 +240,30 @@ def request_columns() -> dict[str, pl.DataType]:
 def _attempts(history: History, chosen: list[int], journal: memoryview) -> pl.DataFrame:
     import polars as pl
 
-    a, rows = history.attempts, []
-    for i in chosen:
-        keys = [key.hex() for key in a.keys_of(i)]
-        reply = _read(received(journal, a.offset[i])) if a.offset[i] >= 0 and a.charge[i] == 0 else None
-        rows.append(
-            (
-                request_name(a.request[i]),
-                a.attempt[i],
-                a.model[i],
-                len(keys),
-                keys,
-                a.status[i] or None,
-                CHARGES[a.charge[i]],
-                a.credits[i],
-                a.credits_max[i],
-                a.error[i],
-                a.message.get(i),
-                datetime.fromtimestamp(a.at[i], UTC),
-                a.latency_s[i] if a.offset[i] >= 0 else None,
-                reply.upstream_id if reply else None,
-                reply.upstream_model if reply else None,
-            )
-        )
-    return pl.DataFrame(rows, schema=request_columns(), orient="row")
+    a = history.attempts
+    keys = [[key.hex() for key in a.keys_of(i)] for i in chosen]
+    replies = [
+        _read(received(journal, a.offset[i])) if a.offset[i] >= 0 and a.charge[i] == SETTLED else None for i in chosen
+    ]
+    columns: dict[str, Any] = {
+        "request": [request_name(a.request[i]) for i in chosen],
+        "attempt": [a.attempt[i] for i in chosen],
+        "model": [a.model[i] for i in chosen],
+        "rows": [len(asked) for asked in keys],
+        "keys": keys,
+        "status_code": [a.status[i] or None for i in chosen],
+        "outcome": [CHARGES[a.charge[i]] for i in chosen],
+        "credits": [a.credits[i] for i in chosen],
+        "credits_max": [a.credits_max[i] for i in chosen],
+        "error": [a.error[i] for i in chosen],
+        "error_message": [a.message.get(i) for i in chosen],
+        "started_at": [datetime.fromtimestamp(a.at[i], UTC) for i in chosen],
+        "latency_s": [a.latency_s[i] if a.offset[i] >= 0 else None for i in chosen],
+        "upstream_id": [reply and reply.upstream_id for reply in replies],
+        "upstream_model": [reply and reply.upstream_model for reply in replies],
+    }
+    schema = request_columns()
+    return pl.DataFrame([pl.Series(name, values, dtype=schema[name]) for name, values in columns.items()])
 
 
 def request_name(number: int) -> str:

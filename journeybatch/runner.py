@@ -7,6 +7,7 @@ and the summary. Only the middle act is asynchronous.
 from __future__ import annotations
 
 import random
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -99,6 +100,8 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
         journal.flush()
         if ending.signal is None:
             counts = write_views(ready.job, history, journal.path, ready.surveyed)
+    except KeyboardInterrupt:  # the views can wait
+        ending.signal = ending.signal or signal.SIGINT
     except (InputChanged, DiskFull) as stop:
         ending.stop = ending.stop or stop
     except (OSError, TableError) as error:
@@ -198,7 +201,7 @@ def _rows(numbers: Numbers) -> dict[str, int]:
 
 def _exit_code(counts: Counts, ending: Ending) -> int:
     if ending.signal is not None:
-        return 130 if ending.signal == 2 else 143
+        return 130 if ending.signal == signal.SIGINT else 143
     if ending.stop is not None:
         return ending.stop.exit_code
     return 1 if counts.failed or counts.pending else 0
@@ -238,6 +241,10 @@ def _summary(ready: Prepared, ending: Ending, rows: dict[str, int], exit_code: i
         stopped_by=ending.stop.reason if ending.stop else "signal" if ending.signal else None,
         exit_code=exit_code,
     )
+
+
+def _known(first: int | None, otherwise: int | None) -> int | None:
+    return otherwise if first is None else first
 
 
 def _has_uvloop() -> bool:

@@ -114,26 +114,14 @@ def test_an_output_that_cannot_be_made_is_said(job: Path, call: Call) -> None:
     assert (job.parent / "file").read_text() == "in the way"
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("run",),
-        ("run", "none.yaml"),
-        ("run", "none.yaml", "--concurrency", "many"),
-        ("frobnicate",),
-        ("status", "nowhere"),
-        ("verify", "."),
-        ("export", "."),
-        ("show", ".", "-1"),
-        ("emulate", "--faults", "none.yaml"),
-        ("init", "../up"),
-    ],
-)
-def test_a_wrong_command_exits_2(
-    call: Call, arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+WRONG = ("run", "run none.yaml", "run none.yaml --concurrency many", "frobnicate", "status nowhere", "verify .")
+WRONG += ("export .", "show . -1", "emulate --faults none.yaml", "init ../up", "run none.yaml --set concurrency")
+
+
+@pytest.mark.parametrize("command", WRONG)
+def test_a_wrong_command_exits_2(call: Call, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    said = call(*arguments)
+    said = call(*command.split())
     assert said.code == 2, said.err
     assert said.err.startswith("journeybatch: ")
     assert "bug" not in said.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -51,6 +52,7 @@ def journeybatch() -> None:
 
 def main() -> None:
     """Run the command line and exit with the contract's code."""
+    gc.set_threshold(50_000, 20, 100)  # few cycles arise here, and looking for them after every 700 objects costs time
     try:
         code = journeybatch.main(standalone_mode=False, prog_name="journeybatch")
     except click.exceptions.Exit as end:

@@ -15,6 +15,7 @@ from journeybatch.export import export as export_table
 from journeybatch.history import CHARGES, History, mapped, read_history, received
 from journeybatch.job import bind
 from journeybatch.journal import NAME, locked
+from journeybatch.preparation import kept_input
 from journeybatch.results import RESULTS, request_name
 from journeybatch.spec import JobSpec
 from journeybatch.summary import read_summary
@@ -88,7 +89,7 @@ def show(target: str, row: int, as_json: bool) -> None:
 
     directory = directory_of(target)
     history = _history(directory)
-    job = bind(_spec(directory), read_world())
+    job = bind(_spec(directory), read_world(), path=kept_input(directory))
     seen: dict[bytes, int] = {}
     prompts = (prompt for frame in job.frames() for prompt in job.ask.prompts(frame, seen))
     prompt = next(islice(prompts, row, None), None)
@@ -157,7 +158,7 @@ def export(target: str, to: Path | None) -> None:
         raise RunLocked(f"{directory}: a run is at work here; export when it has ended")
     summary = read_summary(directory) or {}
     total = summary.get("rows", {}).get("total")
-    job = bind(_spec(directory), read_world(), limit=total)
+    job = bind(_spec(directory), read_world(), limit=total, path=kept_input(directory))
     surveyed = job.survey()
     surveyed.check_problems()
     counts = write_views(job, history, directory / NAME, surveyed)
