@@ -122,10 +122,9 @@ def _ask_about(again: int, job: Job, planned: Plan, options: Options) -> None:
         raise Unanswered("nothing was sent")
 
 
-def kept_input(directory: Path) -> str | None:
-    """The copy in ``directory`` of an input that could not be read twice; None where there is none."""
-    path = directory / SPOOLED
-    return str(path) if path.exists() else None
+def kept_input(spec: JobSpec, directory: Path) -> str | None:
+    """The copy in ``directory`` of what stood on standard input; None where the input can be read again."""
+    return str(directory / SPOOLED) if spec.input.path == "-" else None
 
 
 def _spools(spec: JobSpec) -> bool:

@@ -8,6 +8,7 @@ import json
 import traceback
 
 import anyio
+import anyio.abc
 import httpx
 import pytest
 import trio.testing
@@ -18,6 +19,7 @@ from journeybatch import client as module
 from journeybatch.client import BODY_CAP, JOURNEYAPI, Client, Endpoint, translate
 from journeybatch.errors import ApiFailure, DiskFull
 from journeybatch.records import Completion, Message, Price, Prompt, Request
+from journeybatch.transport import LaneTransport
 from journeybatch.wire import judge
 
 pytestmark = pytest.mark.anyio
@@ -540,6 +542,48 @@ async def test_an_endless_stream_ends_at_the_cap(left_early, monkeypatch):
         await lines(client)
 
 
+# -- over a socket ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("transport", [LaneTransport, httpx.AsyncHTTPTransport])
+async def test_over_a_socket_replies_come_whole_hangs_end_in_time_and_refusals_are_free(transport):
+    body = json.dumps(REPLY | {"echo": KEY}).encode()
+
+    async def serve(stream):
+        async with stream:
+            asked = b""
+            while b"\r\n\r\n" not in asked:
+                asked += await stream.receive()
+            await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+            if b" /hang/" in asked:
+                await anyio.sleep_forever()
+            await stream.send(body)
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    url = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
+    client = Client(transport(), Endpoint(url, KEY), timeout_s=5.0)
+    hung = Client(transport(), Endpoint(f"{url}/hang", KEY), timeout_s=0.2)
+    async with anyio.create_task_group() as serving:
+        serving.start_soon(listener.serve, serve)
+        completion = await client.send(REQUEST)
+        assert (judge(completion).text, json.loads(completion.body)["echo"]) == ("Hello.", "***")
+        assert 0 < completion.latency_s < 5
+        assert b"".join(await lines(client)) == completion.body
+        with anyio.fail_after(3), pytest.raises(ApiFailure) as raised:
+            await hung.send(REQUEST)
+        assert (raised.value.kind, raised.value.charge) == ("timeout", "unknown")
+        serving.cancel_scope.cancel()
+    await listener.aclose()
+    await client.aclose()
+    await hung.aclose()
+    refused = Client(transport(), Endpoint(url, KEY), timeout_s=5.0)
+    with pytest.raises(ApiFailure) as raised:
+        await refused.send(REQUEST)
+    assert (raised.value.kind, raised.value.charge) == ("connection", "free")
+    await refused.aclose()
+
+
 # -- the key --------------------------------------------------------------------------------------------------
 
 HEX = "".join(f"\\u{ord(c):04x}" for c in KEY)
@@ -565,6 +609,14 @@ async def test_an_echoed_key_is_blotted_out_in_every_spelling(spelling):
     assert completion.headers["x-request-id"] == "<***>"
     assert completion.headers["location"] == "***"
     assert KEY not in repr(completion)
+
+
+@pytest.mark.parametrize("key", ["/slash-first", '"quote-first', "\\backslash-first", "\\/\\/\\/\\/", "plainkey"])
+@pytest.mark.parametrize("slash", ["/", "\\/"], ids=["as it is", "escaped"])
+async def test_blotting_leaves_json_that_can_be_read(key, slash):
+    body = b'{"a": "x %b y"}' % json.dumps(key)[1:-1].replace("/", slash).encode()
+    client, _ = sending(httpx.Response(200, content=body), Endpoint(JOURNEYAPI, key))
+    assert json.loads((await client.send(REQUEST)).body) == {"a": "x *** y"}
 
 
 @settings(deadline=None, max_examples=100)

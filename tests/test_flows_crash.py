@@ -124,6 +124,17 @@ def test_one_writer_a_readable_status_and_gentle_signals(flow: Flow, served: Sim
     assert flow.balanced()
 
 
+def test_a_table_from_standard_input_is_kept(flow: Flow, served: SimpleNamespace, call: Call) -> None:
+    stdin = {"path": "-", "format": "csv"}
+    spec = write_job(flow, served.base_url, 3, input=stdin)
+    with flow.table.open() as table, spawned("run", spec, "--quiet", stdin=table) as process:
+        assert process.wait(timeout=30) == 0
+    (flow.output / "results.parquet").unlink()
+    assert call("export", flow.output).code == 0
+    assert flow.results()["id"].to_list() == ["00000", "00001", "00002"]
+    assert "thing 2" in call("show", flow.output, 2).out
+
+
 def interrupt(flow: Flow, times: int) -> tuple[float, str]:
     """Seconds from the last SIGINT to the end, with a server that does not answer; and its base URL."""
     bill = flow.path / "bill.jsonl"

@@ -173,6 +173,24 @@ def test_an_answer_that_is_no_reply_means_what_the_table_says(
     assert error.counted
 
 
+KINDS = {
+    "rate_limited": [429],
+    "unavailable": [503, 529],
+    "unauthorized": [401, 403],
+    "out_of_credits": [402],
+    "endpoint": [301, 307, 404, 405, 410],
+    "rejected": [400, 413, 415, 422, 451],
+    "timeout": [408, 425],
+    "conflict": [409],
+    "server_error": [500, 502, 504, 520],
+}
+
+
+@pytest.mark.parametrize(("kind", "status"), [(kind, status) for kind, found in KINDS.items() for status in found])
+def test_a_failure_has_a_short_word_for_the_results(kind, status):
+    assert failure({"error": {"message": "No."}}, status).kind == kind
+
+
 @pytest.mark.parametrize("name", ["code", "type"])
 def test_openai_says_what_is_wrong_in_code_or_in_type(name):
     assert failure({"error": {name: "insufficient_quota"}}, 429).stopped_by == "credits"

@@ -89,7 +89,8 @@ def show(target: str, row: int, as_json: bool) -> None:
 
     directory = directory_of(target)
     history = _history(directory)
-    job = bind(_spec(directory), read_world(), path=kept_input(directory))
+    spec = _spec(directory)
+    job = bind(spec, read_world(), path=kept_input(spec, directory))
     seen: dict[bytes, int] = {}
     prompts = (prompt for frame in job.frames() for prompt in job.ask.prompts(frame, seen))
     prompt = next(islice(prompts, row, None), None)
@@ -158,7 +159,8 @@ def export(target: str, to: Path | None) -> None:
         raise RunLocked(f"{directory}: a run is at work here; export when it has ended")
     summary = read_summary(directory) or {}
     total = summary.get("rows", {}).get("total")
-    job = bind(_spec(directory), read_world(), limit=total, path=kept_input(directory))
+    spec = _spec(directory)
+    job = bind(spec, read_world(), limit=total, path=kept_input(spec, directory))
     surveyed = job.survey()
     surveyed.check_problems()
     counts = write_views(job, history, directory / NAME, surveyed)

@@ -32,8 +32,11 @@ async def emulator_child(bill: Path) -> AsyncIterator[str]:
         if process.stdout is None or process.stdin is None:
             raise OSError("the emulator has no pipes")
         try:
-            with anyio.fail_after(START_S):
-                line = await BufferedByteReceiveStream(process.stdout).receive_until(b"\n", 65_536)
+            try:
+                with anyio.fail_after(START_S):
+                    line = await BufferedByteReceiveStream(process.stdout).receive_until(b"\n", 65_536)
+            except (anyio.EndOfStream, anyio.IncompleteRead, anyio.DelimiterNotFound):
+                raise OSError("it ended at once") from None
             yield str(json.loads(line)["base_url"])
         finally:
             with anyio.CancelScope(shield=True):
