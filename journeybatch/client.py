@@ -247,8 +247,10 @@ def _blotter(key: str) -> Callable[[bytes], bytes]:
     hidden = re.compile(b"".join(each))
 
     def blot(data: bytes) -> bytes:
+        if b"\\u00" in data or b"\\/" in data:
+            return hidden.sub(_BLOT, data)
         for spelling in spellings:
             data = data.replace(spelling, _BLOT)
-        return hidden.sub(_BLOT, data) if b"\\u00" in data or b"\\/" in data else data
+        return data
 
     return blot

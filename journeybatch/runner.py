@@ -21,7 +21,7 @@ from journeybatch import packing, survey, wire
 from journeybatch.client import Client
 from journeybatch.dispatch import Dispatch, Ending, Terms, connected
 from journeybatch.entries import Finished, GivenUp
-from journeybatch.errors import DiskFull, InputChanged, Outage, RunStopped, TableError
+from journeybatch.errors import DiskFull, InputChanged, JobError, Outage, RunStopped, TableError
 from journeybatch.job import World
 from journeybatch.ledger import Ledger
 from journeybatch.preparation import Options, Prepared, prepare
@@ -135,6 +135,8 @@ def run(spec: JobSpec, world: World, options: Options) -> Report:
     """All three acts, on an event loop of its own (uvloop where it is to be had)."""
     import anyio
 
+    if _in_a_loop():
+        raise JobError("an event loop is running here, as in a notebook: await journeybatch.run_async(…) instead")
     ready = prepare(spec, world, options)
     if ready.plan.requests:
         try:
@@ -212,7 +214,6 @@ def _summary(ready: Prepared, ending: Ending, rows: dict[str, int], exit_code: i
     run = history.runs[-1] if history.runs else None
     ended = (run.finished_at if run else None) or time.time()
     began = ready.began_with
-    balance_before = began.get("balance_before")
     return Summary(
         job=job.spec.name,
         run=ready.run,
@@ -232,8 +233,8 @@ def _summary(ready: Prepared, ending: Ending, rows: dict[str, int], exit_code: i
             spent_total=history.spent,
             departed=float(ready.counts.departed),
             cap=job.spec.limits.credits,
-            balance_before=ending.balance_before if balance_before is None else balance_before,
-            balance_after=began.get("balance_after") if ending.balance_after is None else ending.balance_after,
+            balance_before=_known(began.get("balance_before"), ending.balance_before),
+            balance_after=_known(ending.balance_after, began.get("balance_after")),
         ),
         started_at=run.began_at if run else ended,
         finished_at=run.finished_at if run else None,
@@ -245,6 +246,16 @@ def _summary(ready: Prepared, ending: Ending, rows: dict[str, int], exit_code: i
 
 def _known(first: int | None, otherwise: int | None) -> int | None:
     return otherwise if first is None else first
+
+
+def _in_a_loop() -> bool:
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _has_uvloop() -> bool:

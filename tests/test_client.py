@@ -553,9 +553,9 @@ async def test_over_a_socket_replies_come_whole_hangs_end_in_time_and_refusals_a
     async def serve(stream):
         async with stream:
             asked = b""
-            while b"\r\n\r\n" not in asked:
+            while not asked.endswith(REQUEST.body):
                 asked += await stream.receive()
-            await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+            await stream.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body))
             if b" /hang/" in asked:
                 await anyio.sleep_forever()
             await stream.send(body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 from decimal import Decimal
@@ -13,7 +14,7 @@ from conftest import Flow
 
 from journeybatch import api
 from journeybatch.emulator import Emulator, Faults
-from journeybatch.errors import OutputError, Unanswered
+from journeybatch.errors import JobError, OutputError, Unanswered
 
 CREDITS = pl.Decimal(18, 6)
 RESULTS = dict.fromkeys(("id", "text"), pl.String()) | {
@@ -78,6 +79,7 @@ def test_a_csv_job_ends_in_the_tables_of_the_contract(flow: Flow) -> None:
     assert set(results["jb_upstream_model"]) == {"deepseek-chat-v3-0324"}
     assert flow.emulator.billed == 12 == results["jb_credits"].sum()
     assert flow.balanced()
+    assert not [path for path in (flow.output, *flow.output.rglob("*")) if path.stat().st_mode & 0o077]
 
 
 def test_the_summary_has_every_key_of_the_contract(flow: Flow) -> None:
@@ -111,13 +113,6 @@ def test_the_kept_spec_loads_and_is_the_same_job(flow: Flow) -> None:
     assert len(flow.emulator.attempts) == 12
 
 
-def test_nobody_else_may_read_the_output(flow: Flow) -> None:
-    flow.run()
-    assert flow.output.stat().st_mode & 0o777 == 0o700
-    files = [path for path in flow.output.rglob("*") if path.is_file()]
-    assert {path.name: path.stat().st_mode & 0o077 for path in files} == {path.name: 0 for path in files}
-
-
 def test_identical_rows_are_asked_once_and_share_the_credit_exactly(flow: Flow) -> None:
     flow.write(["same", "other", "same", "same"])
     summary = flow.run().summary
@@ -138,15 +133,21 @@ def test_a_streamed_job_gives_the_same_answers(flow: Flow) -> None:
     assert len(flow.emulator.attempts) == 24
 
 
+def test_inside_a_running_loop_run_async_is_awaited(flow: Flow) -> None:
+    async def notebook() -> int:
+        with pytest.raises(JobError, match="run_async"):
+            flow.run()
+        assert not flow.output.exists()
+        return (await api.run_async(flow.job(), transport=flow.emulator.transport())).exit_code
+
+    assert asyncio.run(notebook()) == 0
+
+
 def test_a_frame_is_an_input(flow: Flow) -> None:
     frame = pl.DataFrame({"text": ["a", "b"], "n": [1, None]})
-    assert flow.run(input=frame).exit_code == 0
+    assert flow.run(input=frame, api="emulator").exit_code == 0, "the emulator by name, in process"
+    assert flow.emulator.billed == 2
     assert flow.results().select("text", "n").equals(frame)
-
-
-def test_the_emulator_by_name_can_be_answered_in_process(flow: Flow) -> None:
-    assert flow.run(api="emulator").exit_code == 0
-    assert flow.emulator.billed == 12
 
 
 def test_a_finished_job_sends_nothing_and_leaves_its_files_alone(flow: Flow) -> None:
