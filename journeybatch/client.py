@@ -173,9 +173,16 @@ class Client:
         return self._completion(response, content, latency_s)
 
     async def _open(self, method: str, url: httpx.URL, body: bytes, until: float | None) -> httpx.Response:
-        http = httpx.Request(method, url, headers=self._headers, content=body, extensions=self._extensions)
+        http = self._request(method, url, body)
         with _by(until):
             return await self._transport.handle_async_request(http)
+
+    def _request(self, method: str, url: httpx.URL, body: bytes) -> httpx.Request:
+        """``content=`` adds Host and Content-Length and costs ten times ``stream=``; our lanes add them themselves."""
+        if self._patience_s is None:
+            stream = httpx.ByteStream(body)
+            return httpx.Request(method, url, headers=self._headers, stream=stream, extensions=self._extensions)
+        return httpx.Request(method, url, headers=self._headers, content=body, extensions=self._extensions)
 
     def _until(self) -> float | None:
         return None if self._patience_s is None else anyio.current_time() + self._patience_s
@@ -184,7 +191,26 @@ class Client:
         """The headers worth storing, and the body. Headers are read raw: httpx compares all of them per look-up."""
         lowered = ((name.decode("latin-1").lower(), value) for name, value in response.headers.raw)
         headers = {name: self._blot(value).decode("latin-1") for name, value in lowered if name in KEPT_HEADERS}
-        return Completion(response.status_code, headers, self._blot(body), latency_s)
+        completion = Completion(response.status_code, headers, self._blot(body), latency_s)
+        return self._rejoined(completion) if body.lstrip()[:5] == b"data:" else completion
+
+    def _rejoined(self, completion: Completion) -> Completion:
+        """A streamed reply whose pieces spell the key only when they are joined is stored joined, and blotted."""
+        try:
+            reply = judge(completion)
+        except ApiFailure:
+            return completion
+        text = (reply.text or "").encode("utf-8", "replace")
+        if self._blot(text) == text:
+            return completion
+        message = {"content": self._blot(text).decode("utf-8", "replace")}
+        whole = {
+            "id": reply.upstream_id,
+            "model": reply.upstream_model,
+            "choices": [{"message": message, "finish_reason": reply.finish_reason}],
+            "usage": {"prompt_tokens": reply.prompt_tokens, "completion_tokens": reply.completion_tokens},
+        }
+        return msgspec.structs.replace(completion, body=msgspec.json.encode(whole))
 
 
 async def _body(response: httpx.Response, until: float | None) -> bytes:

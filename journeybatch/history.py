@@ -126,6 +126,11 @@ class History:
         return [index for index in self._open.values() if self.attempts.offset[index] >= 0]
 
     @property
+    def lost(self) -> int:
+        """Entries that damage in the middle has taken."""
+        return sum(gap.lost for gap in self.gaps)
+
+    @property
     def spent(self) -> int:
         """Credits certainly spent, ever."""
         return sum(run.spent for run in self.runs)

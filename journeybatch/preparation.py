@@ -81,6 +81,7 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
         surveyed = job.survey()
         surveyed.check_problems()
         planned = plan_job(job, surveyed, journal.history, retry_failed=options.retry_failed)
+        _ask_about_damage(journal, planned, options)
         _ask_about(asked_again(job, planned, surveyed, journal.history), job, planned, options)
         run = _begin(job, planned, journal)
         write_text(spec.output / "job.yaml", dump(spec))
@@ -106,6 +107,21 @@ def _begin(job: Job, planned: Plan, journal: Journal) -> int:
     emulated = spec.api.kind == "emulator"
     journal.write(Began(number, spec.name, job.ask.text, emulated, spec.api.bills_errors, time.time()))
     return number
+
+
+def _ask_about_damage(journal: Journal, planned: Plan, options: Options) -> None:
+    """Where entries were lost, answers may be bought again: that is a question about money."""
+    lost = journal.history.lost
+    if not lost or not planned.requests:
+        return
+    question = (
+        f"The journal is damaged: {lost} entries are lost, and with them answers that were paid for (see `verify`). "
+        f"{planned.requests} requests would be sent, some perhaps for the second time."
+    )
+    if options.confirm is None:
+        raise Unanswered(f"{question} Say --yes if that is meant.")
+    if not options.confirm(question + " Go on?"):
+        raise Unanswered("nothing was sent")
 
 
 def _ask_about(again: int, job: Job, planned: Plan, options: Options) -> None:

@@ -56,7 +56,9 @@ async def dispatch(ready: Prepared, world: World, options: Options) -> Ending:
     planned, history, spec = ready.plan, ready.journal.history, ready.job.spec
     if not planned.requests:
         return Ending()
-    ledger = Ledger(spec.limits.credits, spent=history.runs[-1].spent, unknown=history.runs[-1].unknown)
+    run = history.runs[-1]
+    lost = history.lost * ready.job.price.most  # each lost entry may have been a charge: the cap holds all the same
+    ledger = Ledger(spec.limits.credits, spent=run.spent, unknown=run.unknown + lost)
     terms = Terms(spec.concurrency, spec.limits, spec.retry, spec.api.bills_errors, random.Random(options.seed))  # noqa: S311  jitter
     counts = ready.counts
     numbers = Numbers(counts.total, counts.answered, counts.failed, counts.reused)
