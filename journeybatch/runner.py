@@ -119,6 +119,8 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
         code = code or 3
     journal.close()
     message = str(ending.stop) if ending.stop else None
+    if ending.signal is not None:
+        message = "by a signal: run again to carry on, or `journeybatch export` to see the results so far"
     return Report(code, summary, spec.output, message)
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 import click
 
 from journeybatch import __version__
-from journeybatch.errors import JourneybatchError
+from journeybatch.errors import JobError, JourneybatchError
 
 VERBS = {
     "run": "running",
@@ -29,6 +29,9 @@ VERBS = {
 }
 """Each verb and the module it lives in, imported when it is called: start-up time is a promise."""
 
+LATER = ("eval", "report")
+"""Verbs that are planned and not built yet."""
+
 
 class Verbs(click.Group):
     """The verbs, loaded when they are wanted."""
@@ -39,6 +42,8 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         from importlib import import_module
 
+        if cmd_name in LATER:
+            raise JobError(f"{cmd_name}: not yet; this version has {', '.join(VERBS)}")
         home = VERBS.get(cmd_name)
         command = getattr(import_module(f"journeybatch.cli.{home}"), cmd_name) if home else None
         return command if isinstance(command, click.Command) else None

@@ -100,7 +100,8 @@ def _tell(report: Report) -> None:
         f"{requests['sent']} requests ({requests['retried']} retries), {credits['spent']}{cap} credits{doubt}, "
         f"{summary['seconds']:.1f} s" + (", all by the emulator: no credit was real" if summary["emulated"] else "")
     )
-    screen.out(f"results: {report.results}")
+    if report.results.exists():
+        screen.out(f"results: {report.results}")
 
 
 @click.command()
