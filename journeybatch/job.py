@@ -54,8 +54,10 @@ class Job(msgspec.Struct, frozen=True):
         return survey.survey(self.frames(), self.ask)
 
 
-def bind(spec: JobSpec, world: World, *, limit: int | None = None, path: str | None = None) -> Job:
-    """Bind ``spec``; ``path`` stands in for its input's (a spooled copy).
+def bind(
+    spec: JobSpec, world: World, *, limit: int | None = None, path: str | None = None, frame: object = None
+) -> Job:
+    """Bind ``spec``; ``path`` stands in for its input's (a spooled copy), and so does ``frame``.
 
     Raises:
         JobError: the table, the template, the model's price or a column's name needs mending.
@@ -63,6 +65,8 @@ def bind(spec: JobSpec, world: World, *, limit: int | None = None, path: str | N
     given = spec.input
     source = (
         table.Source(given.path, given.columns, given.where, given.format, given.frame)
+        if path is None and frame is None
+        else table.Source(None, given.columns, given.where, None, frame)
         if path is None
         else table.Source(path, given.columns, given.where)
     )

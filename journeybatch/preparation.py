@@ -6,7 +6,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import msgspec
@@ -25,6 +26,9 @@ from journeybatch.results import Counts, count, row_facts
 from journeybatch.spec import JobSpec
 from journeybatch.summary import read_summary, write_text
 from journeybatch.survey import Survey
+
+if TYPE_CHECKING:
+    import polars as pl
 
 SPOOLED = "input.arrow"
 
@@ -62,7 +66,7 @@ class Prepared(msgspec.Struct, frozen=True):
 def plan_only(spec: JobSpec, world: World, options: Options) -> tuple[Job, Plan, Survey]:
     """The dry run: no key, no socket, nothing written. Raises JobError."""
     history = read_directory(spec.output, spec.name)
-    job = bind(spec, world, limit=options.limit)
+    job = bind(spec, world, limit=options.limit, frame=_stdin_frame(spec))
     surveyed = job.survey()
     return job, plan_job(job, surveyed, history, retry_failed=options.retry_failed), surveyed
 
@@ -157,3 +161,15 @@ def _spool(spec: JobSpec) -> str | None:
     else:
         table.spool_stream(sys.stdin.buffer, path, spec.input.format)
     return str(path)
+
+
+def _stdin_frame(spec: JobSpec) -> pl.DataFrame | None:
+    """Standard input for a dry run, which leaves no copy of it anywhere."""
+    if spec.input.path != "-":
+        return None
+    import polars as pl
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / SPOOLED
+        table.spool_stream(sys.stdin.buffer, path, spec.input.format)
+        return pl.read_ipc(path.read_bytes())

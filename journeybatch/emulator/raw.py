@@ -119,6 +119,9 @@ class RawServer:
             await self._converse(reader, writer)
         except _GONE:
             pass  # the client left, fell silent, or sent a head without end
+        except RuntimeError:
+            if not writer.transport.is_closing():  # uvloop's word for: the client left
+                raise
         finally:
             self._tasks.discard(task)
             self._idle.discard(writer)

@@ -1,0 +1,38 @@
+"""What is read once is planned without a trace, and run from a copy."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+
+import journeybatch
+from journeybatch.emulator import Emulator
+
+
+@pytest.fixture
+def stdin_job(tmp_path, monkeypatch):
+    table = b"text\n00123\nhello\n"
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(table)))
+    return {
+        "name": "s",
+        "input": {"path": "-", "format": "csv"},
+        "prompt": "Say {{ text }}",
+        "model": "deepseek-chat",
+        "api": "emulator",
+        "output": str(tmp_path / "out"),
+    }
+
+
+def test_a_plan_of_standard_input_writes_nothing(stdin_job, tmp_path):
+    assert journeybatch.plan(stdin_job).requests == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_of_standard_input_keeps_its_rows(stdin_job, tmp_path):
+    report = journeybatch.run(stdin_job, transport=Emulator().transport())
+    assert report.exit_code == 0
+    assert pl.read_ipc((tmp_path / "out" / "input.arrow").read_bytes())["text"].to_list() == ["00123", "hello"]
+    assert pl.read_parquet(report.results)["text"].to_list() == ["00123", "hello"]
