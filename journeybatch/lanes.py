@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import anyio
 
-from journeybatch.errors import RunStopped
+from journeybatch.errors import Outage, RunStopped
 from journeybatch.records import Request
 from journeybatch.turns import Drained
 
@@ -26,7 +26,7 @@ async def run_lanes(
 
     Nothing is pulled before a lane is free for it. Work that ends in ``Drained`` ends its lane in peace. A
     ``RunStopped``, from ``work`` or the iterator, stops the pulling; what is in flight is paid for, so it may end
-    before the first such stop is raised. Any other error cancels the other lanes and is raised as itself; only
+    before the first such stop is raised; but not in an ``Outage``, where nothing answers. Any other error cancels the other lanes and is raised as itself; only
     different errors at once come as a group.
     """
     stops: list[RunStopped] = []
@@ -40,6 +40,8 @@ async def run_lanes(
                 await work(request)
             except Drained:
                 return
+            except Outage:
+                raise
             except RunStopped as reason:
                 stops.append(reason)
 
@@ -58,7 +60,8 @@ async def run_lanes(
 
 def _only(errors: BaseExceptionGroup[BaseException]) -> BaseException | None:
     leaves = list(_leaves(errors))
-    return leaves[0] if len(leaves) == 1 else None
+    alike = len(leaves) == 1 or all(isinstance(leaf, RunStopped) for leaf in leaves)
+    return leaves[0] if alike else None
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
