@@ -26,8 +26,8 @@ async def run_lanes(
 
     Nothing is pulled before a lane is free for it. Work that ends in ``Drained`` ends its lane in peace. A
     ``RunStopped``, from ``work`` or the iterator, stops the pulling; what is in flight is paid for, so it may end
-    before the first such stop is raised; but not in an ``Outage``, where nothing answers. Any other error cancels the other lanes and is raised as itself; only
-    different errors at once come as a group.
+    before the first such stop is raised. But an ``Outage``, where nothing answers, and any other error cancel the
+    other lanes and are raised as themselves; only different errors at once come as a group.
     """
     stops: list[RunStopped] = []
 
