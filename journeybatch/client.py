@@ -192,7 +192,10 @@ class Client:
         lowered = ((name.decode("latin-1").lower(), value) for name, value in response.headers.raw)
         headers = {name: self._blot(value).decode("latin-1") for name, value in lowered if name in KEPT_HEADERS}
         completion = Completion(response.status_code, headers, self._blot(body), latency_s)
-        return self._rejoined(completion) if body.lstrip()[:5] == b"data:" else completion
+        return completion if body.lstrip()[:1] == b"{" else self._rejoined(completion)
+
+    def _blot_text(self, text: str) -> str:
+        return self._blot(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
     def _rejoined(self, completion: Completion) -> Completion:
         """A streamed reply whose pieces spell the key only when they are joined is stored joined, and blotted."""
@@ -200,10 +203,10 @@ class Client:
             reply = judge(completion)
         except ApiFailure:
             return completion
-        text = (reply.text or "").encode("utf-8", "replace")
-        if self._blot(text) == text:
+        said = {"content": reply.text, "refusal": reply.refusal}
+        message = {name: text and self._blot_text(text) for name, text in said.items()}
+        if message == said:
             return completion
-        message = {"content": self._blot(text).decode("utf-8", "replace")}
         whole = {
             "id": reply.upstream_id,
             "model": reply.upstream_model,

@@ -59,7 +59,9 @@ def test_a_key_that_a_stream_spells_in_pieces_is_in_no_file(tmp_path):
             f'data: {{"choices":[{{"delta":{{"content":"{part}"}}}}]}}\n\n' for part in (key[:7], key[7:13], key[13:])
         ]
         end = 'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
-        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content="".join(pieces) + end)
+        return httpx.Response(
+            200, headers={"content-type": "text/event-stream"}, content=": keep-alive\n\n" + "".join(pieces) + end
+        )
 
     (tmp_path / "key").write_text(key + "\n")
     (tmp_path / "t.csv").write_text("text\na\n")
