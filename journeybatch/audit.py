@@ -42,7 +42,9 @@ def audit(directory: Path) -> list[str]:
         found.append(f"journal: the last {history.size - history.end} bytes are torn; the next run cuts them off")
     found += _check_credits(history)
     summary = read_summary(directory)
-    if history.run and (summary is None or summary.get("exit_code") in _VIEWS_WAIT):
+    if summary is None and history.run:
+        found.append("summary.json is missing or cannot be read; run again to renew it")
+    if summary is not None and summary.get("exit_code") in _VIEWS_WAIT:
         return found
     found += _check_results(directory / RESULTS, history)
     found += _check_requests(directory / REQUESTS, history)
