@@ -83,9 +83,9 @@ def bind(
     return Job(spec, source, schema, ask, catalog.price(spec.model, spec.credits, world.config.credits), limit)
 
 
-def endpoint_of(job: Job, world: World) -> Endpoint:
+def endpoint_of(spec: JobSpec, world: World) -> Endpoint:
     """The job's endpoint with its key. Raises MissingKey, SpecError."""
-    return choose_endpoint(job.spec.api, world.environ, {*world.allow_hosts, *world.config.allow_hosts})
+    return choose_endpoint(spec.api, world.environ, {*world.allow_hosts, *world.config.allow_hosts})
 
 
 def plan_job(job: Job, surveyed: Survey, history: History, *, retry_failed: bool = False) -> Plan:

@@ -78,7 +78,9 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
         JobError: the job, the input or the directory must be mended, or a question was not answered.
         RunLocked, DiskFull: the directory cannot be had.
     """
-    endpoint = None if _spools(spec) else endpoint_of(bind(spec, world, limit=options.limit), world)
+    endpoint = endpoint_of(spec, world)
+    if not _spools(spec):
+        bind(spec, world, limit=options.limit)  # what is cheap to check is checked before a directory is made
     journal = open_directory(spec.output, spec.name, fresh=options.fresh)
     try:
         job = bind(spec, world, limit=options.limit, path=_spool(spec))
@@ -92,7 +94,6 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
         counts = count(row_facts(journal.history, surveyed.keys), journal.history)
         earlier = read_summary(spec.output) or {}
         began_with = earlier.get("credits", {}) if earlier.get("run") == run and journal.history.attempts else {}
-        endpoint = endpoint or endpoint_of(job, world)
         return Prepared(job, endpoint, journal, surveyed, planned, counts, run, began_with)
     except BaseException:
         discard_if_unused(journal)
@@ -122,10 +123,7 @@ def _ask_about_damage(journal: Journal, planned: Plan, options: Options) -> None
         f"The journal is damaged: {lost} entries are lost, and with them answers that were paid for (see `verify`). "
         f"{planned.requests} requests would be sent, some perhaps for the second time."
     )
-    if options.confirm is None:
-        raise Unanswered(f"{question} Say --yes if that is meant.")
-    if not options.confirm(question + " Go on?"):
-        raise Unanswered("nothing was sent")
+    _confirm(question, "Say --yes if that is meant.", options)
 
 
 def _ask_about(again: int, job: Job, planned: Plan, options: Options) -> None:
@@ -136,8 +134,13 @@ def _ask_about(again: int, job: Job, planned: Plan, options: Options) -> None:
         f"The spec was edited: {again} of {planned.requests} prompts to ask were already answered under the old one. "
         f"Asking them again costs {'up to ' if job.price.least != job.price.most else ''}{cost} credits."
     )
+    _confirm(question, "Say --yes if that is meant, or give the job another `output`.", options)
+
+
+def _confirm(question: str, otherwise: str, options: Options) -> None:
+    """Raises Unanswered unless somebody says yes."""
     if options.confirm is None:
-        raise Unanswered(f"{question} Say --yes if that is meant, or give the job another `output`.")
+        raise Unanswered(f"{question} {otherwise}")
     if not options.confirm(question + " Go on?"):
         raise Unanswered("nothing was sent")
 

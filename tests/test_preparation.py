@@ -10,6 +10,7 @@ import pytest
 
 import journeybatch
 from journeybatch.emulator import Emulator
+from journeybatch.errors import MissingKey
 
 
 @pytest.fixture
@@ -36,3 +37,10 @@ def test_a_run_of_standard_input_keeps_its_rows(stdin_job, tmp_path):
     assert report.exit_code == 0
     assert pl.read_ipc((tmp_path / "out" / "input.arrow").read_bytes())["text"].to_list() == ["00123", "hello"]
     assert pl.read_parquet(report.results)["text"].to_list() == ["00123", "hello"]
+
+
+def test_standard_input_without_a_key_leaves_nothing(stdin_job, tmp_path, monkeypatch):
+    monkeypatch.delenv("JOURNEYAPI_KEY", raising=False)
+    with pytest.raises(MissingKey):
+        journeybatch.run({**stdin_job, "api": "journeyapi"})
+    assert list(tmp_path.iterdir()) == []

@@ -134,7 +134,7 @@ def _balance(job: Job, world: World) -> int | None:
     from journeybatch.job import endpoint_of
 
     try:
-        account = anyio.run(fetch_account, endpoint_of(job, world), world)
+        account = anyio.run(fetch_account, endpoint_of(job.spec, world), world)
     except ApiFailure as failure:
         screen.stderr().line(f"the balance cannot be had: {failure}")
         return None
