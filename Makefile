@@ -27,14 +27,16 @@ docs: .venv/installed
 bench: .venv/tested
 	$(BIN)/python benchmarks/run.py
 
+# The lock files name every package with its hash, so pip has nothing to resolve: with its resolver, pip before 23.3
+# looks past the pins for an extra of a pinned package and breaks on the day that package has a newer release.
 .venv/installed: requirements/run.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) install --require-hashes -r requirements/run.txt
+	$(PIP) install --no-deps --require-hashes -r requirements/run.txt
 	$(PIP) install --no-deps --no-build-isolation -e .
 	touch $@
 
 .venv/tested: .venv/installed requirements/test.txt
-	$(PIP) install --require-hashes -r requirements/test.txt
+	$(PIP) install --no-deps --require-hashes -r requirements/test.txt
 	touch $@
 
 # Needs uv; writes both lock files anew.
