@@ -8,20 +8,29 @@ kill between any two of these leaves an attempt that is in doubt, never one that
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import msgspec
 
+from journeybatch.attempts import UNSENT
 from journeybatch.entries import Intent, Received, Settled
 from journeybatch.errors import ApiFailure, Charge, DiskFull
-from journeybatch.history import UNSENT
 from journeybatch.journal import Journal
 from journeybatch.ledger import Ledger
-from journeybatch.records import Completion, Reply, Request, Send
+from journeybatch.reading import PLAIN, Reader, codes_of
+from journeybatch.records import Completion, Request, Send
+from journeybatch.verdict import ANSWERED, REFUSED, Verdict, error_of
 from journeybatch.wire import judge
 
+_SAID_BY_ERROR = (bytes([ANSWERED]), bytes([REFUSED]))
+"""Verdicts that need no code beside the settlement's error."""
 
-def accounted(send: Send, journal: Journal, ledger: Ledger, *, bills_errors: bool = False) -> Send:
-    """A Send that keeps the books of ``send``, attempt by attempt. Its completions carry their ``reply``.
+
+def accounted(
+    send: Send, journal: Journal, ledger: Ledger, *, reader: Reader = PLAIN, bills_errors: bool = False
+) -> Send:
+    """A Send that keeps the books of ``send``, attempt by attempt. Its completions carry their ``reply``, and what
+    ``reader`` makes of it.
 
     Raises what ``send`` raises; ``ApiFailure`` for a reply that is no whole completion; ``BudgetReached`` and
     ``DiskFull`` before anything was sent.
@@ -47,20 +56,22 @@ def accounted(send: Send, journal: Journal, ledger: Ledger, *, bills_errors: boo
         except BaseException:
             settle(request, "unknown", error="in_doubt", message="stopped before its reply came")
             raise
-        return msgspec.structs.replace(completion, reply=read(request, keys, completion))
+        return read(request, keys, completion)
 
-    def read(request: Request, keys: bytes, completion: Completion) -> Reply:
+    def read(request: Request, keys: bytes, completion: Completion) -> Completion:
         try:
             journal.write(received(request, keys, completion))
             reply = judge(completion, bills_errors=bills_errors)
+            verdicts = reader.read(reply, journal.history.id, request.id, [prompt.key for prompt in request.prompts])
         except ApiFailure as failure:
             settle(request, failure.charge, error=failure.kind, message=str(failure), completion=completion)
             raise
         except BaseException:  # a bug of ours: the reply stays unsettled, and the next process reads it again
             ledger.settle(request.price, "unknown")
             raise
-        settle(request, "settled", error=shortcoming(reply), message=None, completion=completion)
-        return reply
+        error = error_of(bytes(verdict.code for verdict in verdicts))
+        settle(request, "settled", error=error, message=None, completion=completion, verdicts=verdicts)
+        return msgspec.structs.replace(completion, reply=reply, verdicts=tuple(verdicts))
 
     def settle(
         request: Request,
@@ -69,10 +80,27 @@ def accounted(send: Send, journal: Journal, ledger: Ledger, *, bills_errors: boo
         error: str | None,
         message: str | None,
         completion: Completion | None = None,
+        verdicts: Sequence[Verdict] = (),
     ) -> None:
         certain, most = ledger.settle(request.price, charge)
         status, latency_s = (completion.status, completion.latency_s) if completion else (None, 0.0)
-        journal.append(Settled(request.id, request.attempt, charge, certain, most, error, message, status, latency_s))
+        codes, senses = codes_of(verdicts)
+        codes = b"" if codes in _SAID_BY_ERROR else codes
+        journal.append(
+            Settled(
+                request.id,
+                request.attempt,
+                charge,
+                certain,
+                most,
+                error,
+                message,
+                status,
+                latency_s,
+                codes,
+                senses,
+            )
+        )
 
     return attempt
 
@@ -97,8 +125,3 @@ def received(request: Request, keys: bytes, completion: Completion) -> Received:
         request.price.least,
         request.price.most,
     )
-
-
-def shortcoming(reply: Reply) -> str | None:
-    """Why a whole reply is no answer: ``refusal``, or None when it is one."""
-    return "refusal" if reply.text is None else None

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from journeybatch.archive import read_history
 from journeybatch.errors import OutputError
-from journeybatch.history import History, read_history
+from journeybatch.history import History
 from journeybatch.journal import NAME, locked
-from journeybatch.results import REQUESTS, RESULTS
+from journeybatch.results import RESULTS
+from journeybatch.statement import REQUESTS
 from journeybatch.summary import read_summary
 from journeybatch.tally import MICRO, tally
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from journeybatch.accounted import shortcoming
+from journeybatch.archive import mapped, read_history, received
 from journeybatch.entries import Settled
 from journeybatch.errors import ApiFailure, Charge, OutputError
-from journeybatch.history import History, mapped, read_history, received
+from journeybatch.history import History
 from journeybatch.journal import BALLAST, NAME, Journal, open_journal
 from journeybatch.ledger import charged
 from journeybatch.records import Completion, Price
+from journeybatch.verdict import ERRORS, REFUSED, UNREAD
 from journeybatch.wire import judge
 
 
@@ -86,7 +87,8 @@ def _move_aside(directory: Path, job: str) -> None:
 
 
 def _settle_left_over(journal: Journal) -> None:
-    """Settle attempts whose raw reply was saved before their process died: the reply says what they cost."""
+    """Settle attempts whose raw reply was saved before their process died: the reply says what they cost. Only where
+    any text is an answer does that say how it is to be read; other replies stay unread."""
     history = journal.history
     a = history.attempts
     left = history.unjudged
@@ -99,12 +101,30 @@ def _settle_left_over(journal: Journal) -> None:
         price = Price(a.least[index], a.credits_max[index])
         completion = Completion(entry.status, entry.headers, entry.body, entry.latency_s)
         charge: Charge = "settled"
+        error: str | None = None
         message: str | None = None
+        codes = b""
         try:
-            error = shortcoming(judge(completion, bills_errors=bills_errors))
+            reply = judge(completion, bills_errors=bills_errors)
         except ApiFailure as failure:
             charge, error, message = failure.charge, failure.kind, str(failure)
+        else:
+            if history.reading or a.prompts(index) != 1:
+                codes = bytes([UNREAD] * a.prompts(index))
+            elif reply.text is None:
+                error = ERRORS[REFUSED]
         certain, most = charged(price, charge)
         journal.append(
-            Settled(entry.request, entry.attempt, charge, certain, most, error, message, entry.status, entry.latency_s)
+            Settled(
+                entry.request,
+                entry.attempt,
+                charge,
+                certain,
+                most,
+                error,
+                message,
+                entry.status,
+                entry.latency_s,
+                codes,
+            )
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
@@ -13,18 +13,20 @@ import anyio.abc
 import httpx
 import msgspec
 
-from journeybatch.accounted import accounted, shortcoming
+from journeybatch.accounted import accounted
 from journeybatch.client import Client, Endpoint
-from journeybatch.entries import GivenUp
+from journeybatch.entries import GivenUp, Split
 from journeybatch.errors import ApiFailure, RunStopped, TooManyFailures
 from journeybatch.journal import Journal
 from journeybatch.lanes import run_lanes
 from journeybatch.ledger import Ledger
 from journeybatch.limiter import Limiter, limited
 from journeybatch.progress import Numbers, Screen, reported
+from journeybatch.reading import PLAIN, Reader
 from journeybatch.records import Request
 from journeybatch.retry import retrying
 from journeybatch.sections import Limits, Retry
+from journeybatch.verdict import ERRORS, INVALID, MISSED, READABLE, Verdict
 
 GRACE_S = 8.0
 BALANCE_S = 10.0
@@ -32,13 +34,20 @@ SIGNALS = tuple(number for number in (signal.SIGINT, signal.SIGTERM, getattr(sig
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """How requests are sent: what the spec says, and the seed's ``rng``."""
+    """How requests are sent: what the spec says, the ``reader`` of replies, and the seed's ``rng``.
+
+    ``asks_again``: what could not be read is asked again. ``climbs``: by model, but for the strongest, the verdicts
+    after which a row is not done with.
+    """
 
     concurrency: int
     limits: Limits
     retry: Retry
     bills_errors: bool
     rng: random.Random
+    reader: Reader = PLAIN
+    asks_again: bool = False
+    climbs: Mapping[str, frozenset[int]] = {}
 
 
 class Ending(msgspec.Struct):
@@ -51,7 +60,10 @@ class Ending(msgspec.Struct):
 
 
 class Dispatch:
-    """One process's sending for one run. ``sharers`` maps a key to its number of rows, where that is not one."""
+    """One process's sending for one run. ``sharers`` maps a key to its number of rows, where that is not one.
+
+    ``more`` tells that something which was asked is to be asked again, of the same model or of the next.
+    """
 
     def __init__(
         self,
@@ -65,22 +77,24 @@ class Dispatch:
         self.journal, self.ledger, self.numbers, self.terms = journal, ledger, numbers, terms
         self.limiter = Limiter(terms.concurrency, requests_per_minute=per_minute, rng=terms.rng)
         self.ending = Ending()
+        self.more = False
         self._sharers = sharers
         self._over = False
 
     async def run(
         self,
-        requests: Iterator[Request],
+        rounds: Iterator[Iterator[Request]],
         client: Client,
         *,
         screen: Screen,
         keep: Callable[[], None],
         signals: bool,
     ) -> Ending:
-        """Send ``requests`` until they, the money, the endpoint or the user's patience end. Never raises for these:
-        the ``Ending`` says which."""
-        stack = accounted(client.send, self.journal, self.ledger, bills_errors=self.terms.bills_errors)
-        retry = self.terms.retry
+        """Send the requests of all ``rounds``, each begun when the one before is done, until they, the money, the
+        endpoint or the user's patience end. Never raises for these: the ``Ending`` says which."""
+        terms = self.terms
+        stack = accounted(client.send, self.journal, self.ledger, reader=terms.reader, bills_errors=terms.bills_errors)
+        retry = terms.retry
         send = retrying(
             limited(stack, self.limiter), attempts=retry.attempts, on_unknown=retry.on_unknown, rng=self.terms.rng
         )
@@ -91,12 +105,8 @@ class Dispatch:
             except ApiFailure as failure:
                 self._failed(request, failure)
                 return
-            reply = completion.reply
-            lack = shortcoming(reply) if reply else None
-            if reply is not None and lack is not None:
-                self._give_up(request, lack, reply.refusal or "")
-            else:
-                self._finish(request, answered=True)
+            for prompt, verdict in zip(request.prompts, completion.verdicts, strict=True):
+                self._read(request, prompt.key, verdict)
 
         async with anyio.create_task_group() as background:
             background.start_soon(self.journal.keep_synced)
@@ -107,7 +117,10 @@ class Dispatch:
             keep()
             async with reported(self.numbers, self.ledger, self.limiter, screen, keep):
                 try:
-                    await run_lanes(requests, work, lanes=self.terms.concurrency, stop=lambda: self._over)
+                    for requests in rounds:
+                        await run_lanes(requests, work, lanes=terms.concurrency, stop=lambda: self._over)
+                        if self._over:
+                            break
                 except RunStopped as stop:
                     self.ending.stop = stop
             if self.ending.signal is None and self.ending.balance_before is not None:
@@ -115,31 +128,54 @@ class Dispatch:
             background.cancel_scope.cancel()
         return self.ending
 
-    def _failed(self, request: Request, failure: ApiFailure) -> None:
-        policy = self.terms.retry.on_unknown
-        if failure.charge == "unknown" and failure.then != "reject" and policy == "hold":
-            return  # its rows stay pending, in doubt
-        in_doubt = failure.charge == "unknown" and failure.then != "reject" and policy == "fail"
-        self._give_up(request, "in_doubt" if in_doubt else failure.kind, str(failure))
+    def _read(self, request: Request, key: bytes, verdict: Verdict) -> None:
+        """Take in what a whole reply says to one prompt."""
+        if verdict.code == MISSED or verdict.code in self.terms.climbs.get(request.model, ()):
+            self.more = True
+        elif verdict.code == INVALID and self.terms.asks_again:
+            self.more = True
+            self.numbers.invalid_here += 1
+            self._check_failures(verdict.message)
+        elif verdict.code in READABLE:
+            self._finish(key, answered=True)
+        else:
+            self._give_up([key], ERRORS[verdict.code], verdict.message)
 
-    def _give_up(self, request: Request, error: str, message: str) -> None:
-        keys = b"".join(prompt.key for prompt in request.prompts)
-        self.journal.write(GivenUp(keys, error, message, time.time()))
-        self._finish(request, answered=False)
+    def _failed(self, request: Request, failure: ApiFailure) -> None:
+        """Take in that a request came to nothing. What a pack could not have together is asked in smaller ones."""
+        keys = [prompt.key for prompt in request.prompts]
+        policy = self.terms.retry.on_unknown
+        in_doubt = failure.charge == "unknown" and failure.then != "reject"
+        if in_doubt and policy == "hold":
+            return  # its rows stay pending, in doubt
+        if len(keys) > 1 and not (in_doubt and policy == "fail"):
+            self.journal.write(Split(b"".join(keys), len(keys)))
+            self.more = True
+            return
+        self._give_up(keys, "in_doubt" if in_doubt and policy == "fail" else failure.kind, str(failure))
+        self.more = self.more or request.model in self.terms.climbs
+
+    def _give_up(self, keys: list[bytes], error: str, message: str) -> None:
+        self.journal.write(GivenUp(b"".join(keys), error, message, time.time()))
+        for key in keys:
+            self._finish(key, answered=False)
+        self._check_failures(message)
+
+    def _check_failures(self, message: str) -> None:
         limit, numbers = self.terms.limits.failures, self.numbers
-        if limit.passed(numbers.failed_here, numbers.done_here):
+        failed, done = (count + numbers.invalid_here for count in (numbers.failed_here, numbers.done_here))
+        if limit.passed(failed, done):
             raise TooManyFailures(
-                f"{numbers.failed_here} of {numbers.done_here} rows failed, over limits.failures ({limit}); "
-                f"the last one with: {message}"
+                f"{failed} of {done} rows failed, over limits.failures ({limit}); the last one with: {message}"
             )
 
-    def _finish(self, request: Request, *, answered: bool) -> None:
-        rows = sum(self._sharers.get(prompt.key, 1) for prompt in request.prompts)
+    def _finish(self, key: bytes, *, answered: bool) -> None:
+        rows = self._sharers.get(key, 1)
         numbers = self.numbers
         numbers.done_here += rows
         if answered:
             numbers.answered += rows
-            numbers.reused += rows - len(request.prompts)
+            numbers.reused += rows - 1
         else:
             numbers.failed += rows
             numbers.failed_here += rows

@@ -19,7 +19,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Began(Entry, frozen=True, tag=1):
-    """A process began or carried on run number ``run``; ``ask`` is JSON of everything that decides a key."""
+    """A process began or carried on run number ``run``; ``ask`` is JSON of everything that decides a key, ``reading``
+    names the way in which replies are read (empty: as plain text)."""
 
     run: int
     job: str
@@ -27,6 +28,7 @@ class Began(Entry, frozen=True, tag=1):
     emulated: bool
     bills_errors: bool
     at: float
+    reading: bytes = b""
 
 
 class Intent(Entry, frozen=True, tag=2):
@@ -57,7 +59,10 @@ class Received(Entry, frozen=True, tag=3):
 
 
 class Settled(Entry, frozen=True, tag=4):
-    """What an attempt cost: certainly ``credits``, at most ``credits_max``; ``error`` is None for an answer."""
+    """What an attempt cost: certainly ``credits``, at most ``credits_max``; ``error`` is None for an answer.
+
+    ``codes`` are the verdicts on its prompts (see ``verdict``), empty where ``error`` says it all; ``senses`` eight
+    bytes each of what answers are compared by, empty where nothing is compared."""
 
     request: int
     attempt: int
@@ -68,6 +73,8 @@ class Settled(Entry, frozen=True, tag=4):
     message: str | None
     status: int | None
     latency_s: float
+    codes: bytes = b""
+    senses: bytes = b""
 
 
 class GivenUp(Entry, frozen=True, tag=5):
@@ -86,7 +93,50 @@ class Finished(Entry, frozen=True, tag=6):
     at: float
 
 
-AnyEntry = Began | Intent | Received | Settled | GivenUp | Finished
+class Reread(Entry, frozen=True, tag=7):
+    """The reply whose frame stands at ``offset`` was read again, in the way that ``reading`` names."""
+
+    offset: int
+    reading: bytes
+    codes: bytes
+    senses: bytes = b""
+
+
+class Split(Entry, frozen=True, tag=8):
+    """A pack of so many ``rows`` came to nothing that is a row's own fault: its keys are asked in smaller ones."""
+
+    keys: bytes
+    rows: int
+
+
+class Borrowed(Entry, frozen=True, tag=9):
+    """A reply taken over, raw, from the journal with the id ``journal``, where it was paid for."""
+
+    journal: bytes
+    request: int
+    attempt: int
+    keys: bytes
+    model: str
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    latency_s: float
+    at: float
+
+    def received(self) -> Received:
+        """The reply as it stands in its own journal."""
+        return Received(
+            self.request, self.attempt, self.keys, self.status, self.headers, self.body, self.latency_s, self.at
+        )
+
+
+class Reopened(Entry, frozen=True, tag=10):
+    """Whatever had failed until now may be asked again."""
+
+    at: float
+
+
+AnyEntry = Began | Intent | Received | Settled | GivenUp | Finished | Reread | Split | Borrowed | Reopened
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(AnyEntry).decode

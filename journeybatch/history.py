@@ -1,102 +1,37 @@
 """A journal read back: what was attempted, what it cost, what is answered, what was given up.
 
-Columns are arrays, not objects: ten million attempts are an ordinary night, so an attempt costs about a hundred
-bytes here. The same history serves the resume, the results, ``status`` and ``verify``: one reading, no second
-opinion.
+The same history serves the resume, the results, ``status`` and ``verify``: one reading, no second opinion.
 """
 
 from __future__ import annotations
 
-import mmap
-from array import array
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable
 
-import msgspec
-
-from journeybatch import entries
-from journeybatch.entries import AnyEntry, Began, Finished, GivenUp, Intent, Received, Settled
-from journeybatch.errors import OutputError
-from journeybatch.frames import OVERHEAD, Gap, identify, scan, unpack
+from journeybatch.attempts import BORROWED, CHARGES, SETTLED, UNSENT, Attempts, Run
+from journeybatch.entries import (
+    AnyEntry,
+    Began,
+    Borrowed,
+    Finished,
+    GivenUp,
+    Intent,
+    Received,
+    Reopened,
+    Reread,
+    Settled,
+    Split,
+)
+from journeybatch.frames import Gap
 from journeybatch.identity import KEY_BYTES
-
-SETTLED, FREE, UNKNOWN = 0, 1, 2
-CHARGES = ("settled", "free", "unknown")
-UNSENT = "unsent"
-"""The error of an attempt that stopped between its intent and its first byte: it counts nowhere as sent."""
-
-
-class Run(msgspec.Struct):
-    """One run: its number, when it began and finished (Unix seconds; None while it has not), and its sums.
-
-    ``sent`` attempts, ``retried`` of them, ``in_doubt`` of them; credits ``spent`` certainly and ``unknown``
-    possibly besides.
-    """
-
-    number: int
-    began_at: float
-    finished_at: float | None = None
-    sent: int = 0
-    retried: int = 0
-    in_doubt: int = 0
-    spent: int = 0
-    unknown: int = 0
-
-
-class Attempts:
-    """All attempts ever, in the order they were begun, as columns. Index i is one attempt.
-
-    ``keys`` holds 16 bytes per prompt; attempt i owns prompts ``first[i]`` to ``first[i + 1]``. ``offset`` is where
-    the reply's frame stands in the journal, −1 without one. ``least`` is the lower end of its price; what it cost is
-    ``credits`` certainly and ``credits_max`` at most. An attempt starts as unknown: in doubt.
-    """
-
-    def __init__(self) -> None:
-        self.run, self.attempt, self.status = array("i"), array("i"), array("i")
-        self.request, self.offset = array("q"), array("q")
-        self.least, self.credits, self.credits_max = array("q"), array("q"), array("q")
-        self.at, self.latency_s = array("d"), array("d")
-        self.charge = bytearray()
-        self.first = array("q", [0])
-        self.keys = bytearray()
-        self.model: list[str] = []
-        self.error: list[str | None] = []
-        self.message: dict[int, str] = {}
-
-    def __len__(self) -> int:
-        return len(self.run)
-
-    def add(self, run: int, intent: Intent) -> int:
-        """Add an attempt that may or may not have ended. Returns its index."""
-        self.run.append(run)
-        self.request.append(intent.request)
-        self.attempt.append(intent.attempt)
-        self.status.append(0)
-        self.least.append(intent.least)
-        self.credits.append(0)
-        self.credits_max.append(intent.most)
-        self.offset.append(-1)
-        self.at.append(intent.at)
-        self.latency_s.append(0.0)
-        self.charge.append(UNKNOWN)
-        self.keys += intent.keys
-        self.first.append(len(self.keys) // KEY_BYTES)
-        self.model.append(intent.model)
-        self.error.append("in_doubt")
-        return len(self) - 1
-
-    def keys_of(self, index: int) -> list[bytes]:
-        """The keys that attempt ``index`` asked."""
-        span = range(self.first[index] * KEY_BYTES, self.first[index + 1] * KEY_BYTES, KEY_BYTES)
-        return [bytes(self.keys[at : at + KEY_BYTES]) for at in span]
+from journeybatch.verdict import ANSWERED, MISSED, REFUSED, UNREAD
 
 
 class History:
     """All that a journal tells. ``end`` is where its last whole frame ends, in bytes; ``gaps`` are damage before it.
 
     ``unjudged`` are attempts whose reply is there but whose settlement is not: it can be read off the reply.
-    ``emulated`` tells whether an emulator answered anything.
+    ``emulated`` tells whether an emulator answered anything. ``missed`` tells of keys that got no answer in a pack how
+    many prompts the smallest such pack had; ``reopened`` is the first attempt since failures were last forgotten.
     """
 
     def __init__(self) -> None:
@@ -112,8 +47,14 @@ class History:
         self.gaps: list[Gap] = []
         self.next_request = 0
         self.emulated = False
+        self.reopened = 0
+        self.missed: dict[bytes, int] = {}
         self._open: dict[tuple[int, int], int] = {}
         self._models: dict[str, str] = {}
+        self._readings: dict[bytes, int] = {b"": 0}
+        self._borrowed: dict[tuple[bytes, int, int], int] = {}
+        self._origins: dict[int, bytes] = {}
+        self._by_offset: dict[int, int] | None = None
 
     @property
     def run(self) -> Run | None:
@@ -144,14 +85,118 @@ class History:
         elif isinstance(entry, Settled):
             self._settle(entry)
         elif isinstance(entry, GivenUp):
-            for at in range(0, len(entry.keys), KEY_BYTES):
-                self.given_up[entry.keys[at : at + KEY_BYTES]] = (entry.error, entry.message)
+            for key in _split(entry.keys):
+                self.given_up[key] = (entry.error, entry.message)
+        elif isinstance(entry, Split):
+            self._miss(_split(entry.keys), entry.rows)
+        elif isinstance(entry, Reopened):
+            self.reopen()
+        elif isinstance(entry, Reread):
+            if (index := self._at(entry.offset)) is not None:
+                self.read_again(index, entry.reading, entry.codes, entry.senses)
+        elif isinstance(entry, Borrowed):
+            self._borrow(entry, offset)
         elif isinstance(entry, Began):
             self._begin(entry)
         elif isinstance(entry, Finished) and self.runs and self.runs[-1].number == entry.run:
             self.runs[-1].finished_at = entry.at
 
+    @property
+    def reading(self) -> bytes:
+        """The identity of the way of reading that is in force."""
+        return self.began.reading if self.began else b""
+
+    def origin(self, index: int) -> bytes:
+        """The id of the journal whose tokens mark the items of attempt ``index``."""
+        return self._origins.get(index, self.id)
+
+    def is_unread(self, index: int, reading: bytes) -> bool:
+        """Whether the reply of attempt ``index`` has yet to be read in this way."""
+        a = self.attempts
+        return a.read[index] != self._readings.get(reading, -1) or UNREAD in a.codes(index)
+
+    def was_asked(self, reading: bytes) -> int:
+        """The number that ``Attempts.asked`` has for a way of reading; -1 where nothing was asked under it."""
+        return self._readings.get(reading, -1)
+
+    def read_again(self, index: int, reading: bytes, codes: bytes, senses: bytes) -> None:
+        """Take in what another reading of the reply of attempt ``index`` came to."""
+        a = self.attempts
+        a.read[index] = self._readings.setdefault(reading, len(self._readings))
+        a.judge(index, codes, senses)
+        self._miss_of(index, codes)
+
+    def read_by(self, reading: bytes) -> None:
+        """From now on replies are read in this way: what failed as invalid in another may be read now."""
+        if self.reading != reading:
+            self.given_up = {key: why for key, why in self.given_up.items() if why[0] != "invalid"}
+
+    def read_at(self, offset: int) -> tuple[bytes, bytes]:
+        """The codes and senses of the reply that stands at ``offset``, as an entry holds them."""
+        index = self._at(offset)
+        if index is None:
+            return b"", b""
+        senses = self.attempts.senses(index)
+        told = b"".join(sense.to_bytes(8, "big") for sense in senses) if any(senses) else b""
+        return self.attempts.codes(index), told
+
+    def take_over(self, entry: Borrowed, reading: bytes, codes: bytes, senses: bytes) -> None:
+        """Take in a reply that is yet to be written down, as it reads."""
+        self._borrow(entry, 0)
+        index = self._borrowed[entry.journal, entry.request, entry.attempt]
+        self.read_again(index, reading, codes, senses)
+
+    def reopen(self) -> None:
+        """Forget what failed; replies that could not be read count from here on."""
+        self.given_up, self.reopened = {}, len(self.attempts)
+
+    def _at(self, offset: int) -> int | None:
+        if self._by_offset is None:
+            self._by_offset = {at: index for index, at in enumerate(self.attempts.offset) if at >= 0}
+        return self._by_offset.get(offset)
+
+    def _miss_of(self, index: int, codes: bytes) -> None:
+        if MISSED in codes:
+            keys = self.attempts.keys_of(index)
+            self._miss((key for key, code in zip(keys, codes, strict=True) if code == MISSED), len(keys))
+
+    def _miss(self, keys: Iterable[bytes], rows: int) -> None:
+        for key in keys:
+            self.missed[key] = min(rows, self.missed.get(key, rows))
+
+    def _borrow(self, entry: Borrowed, offset: int) -> None:
+        a = self.attempts
+        mark = (entry.journal, entry.request, entry.attempt)
+        if (known := self._borrowed.get(mark)) is not None:  # nothing is taken over twice
+            a.offset[known] = offset
+            self._placed(offset, known)
+            return
+        index = self._borrowed[mark] = self._add(
+            Intent(entry.request, entry.attempt, entry.keys, entry.model, 0, 0, entry.at)
+        )
+        self.emulated = self.emulated or "x-journeybatch-emulator" in entry.headers
+        a.offset[index], a.status[index], a.latency_s[index] = offset, entry.status, entry.latency_s
+        a.charge[index], a.error[index] = SETTLED, BORROWED
+        a.asked[index] = a.read[index] = -1
+        self._origins[index] = entry.journal
+        self._placed(offset, index)
+
+    def _placed(self, offset: int, index: int) -> None:
+        if self._by_offset is not None:
+            self._by_offset[offset] = index
+
+    def _add(self, intent: Intent) -> int:
+        if not self.runs:  # the entry that began the run was damaged
+            self.runs.append(Run(1, intent.at))
+        index = self.attempts.add(
+            self.runs[-1].number, intent, self._readings.setdefault(self.reading, len(self._readings))
+        )
+        self.attempts.model[index] = self._models.setdefault(intent.model, intent.model)
+        return index
+
     def _begin(self, entry: Began) -> None:
+        if self.began is not None:
+            self.read_by(entry.reading)
         self.began = entry
         if not self.runs or self.runs[-1].number != entry.run:
             self.runs.append(Run(entry.run, entry.at))
@@ -163,10 +208,9 @@ class History:
         return next(run for run in reversed(self.runs) if run.number == number)
 
     def _intend(self, entry: Intent) -> int:
-        if not self.runs or self.runs[-1].finished_at is not None:  # the entry that began the run was damaged
-            self.runs.append(Run(self.runs[-1].number + 1 if self.runs else 1, entry.at))
-        index = self.attempts.add(self.runs[-1].number, entry)
-        self.attempts.model[index] = self._models.setdefault(entry.model, entry.model)
+        if self.runs and self.runs[-1].finished_at is not None:  # here too
+            self.runs.append(Run(self.runs[-1].number + 1, entry.at))
+        index = self._add(entry)
         self._open[entry.request, entry.attempt] = index
         self.next_request = max(self.next_request, entry.request + 1)
         run = self._run_of(index)
@@ -181,6 +225,7 @@ class History:
         if index is None:  # its intent was damaged
             index = self._intend(_intent_of(entry))
         self.attempts.offset[index] = offset
+        self._placed(offset, index)
         self.attempts.status[index] = entry.status
         self.attempts.latency_s[index] = entry.latency_s
         self.emulated = self.emulated or "x-journeybatch-emulator" in entry.headers
@@ -204,69 +249,22 @@ class History:
         a.status[index] = entry.status or 0
         a.latency_s[index] = entry.latency_s
         a.error[index] = entry.error
+        if entry.charge == "settled" and a.offset[index] >= 0:
+            codes = entry.codes or bytes([_code(entry.error)]) * a.prompts(index)
+            a.judge(index, codes, entry.senses)
+            self._miss_of(index, codes)
         if entry.message is not None:
             a.message[index] = entry.message
 
 
+def _code(error: str | None) -> int:
+    """The verdict that a settlement without verdicts implies: one prompt, read as plain text."""
+    return ANSWERED if error is None else REFUSED if error == "refusal" else UNREAD
+
+
+def _split(keys: bytes) -> list[bytes]:
+    return [keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES)]
+
+
 def _intent_of(entry: Received) -> Intent:
     return Intent(entry.request, entry.attempt, entry.keys, "", entry.least, entry.most, entry.at)
-
-
-@contextmanager
-def mapped(path: Path) -> Iterator[memoryview]:
-    """The bytes of a journal, mapped and not copied; empty for an empty file."""
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        if not size:
-            yield memoryview(b"")
-            return
-        with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
-            yield view
-
-
-def read_history(path: Path) -> History:
-    """Read a whole journal, changing nothing; it may be in use.
-
-    Raises:
-        OutputError: the file is no journal of ours, a newer version's, or cannot be read.
-    """
-    if not path.is_file():  # opening a pipe would wait for ever
-        raise OutputError(f"{path}: this is not a file; choose another output directory")
-    history = History()
-    try:
-        with mapped(path) as buffer:
-            _read(history, buffer, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be read: {error.strerror}") from None
-    return history
-
-
-def _read(history: History, buffer: memoryview, path: Path) -> None:
-    history.size = len(buffer)
-    if (found := identify(buffer)) is None:
-        raise OutputError(
-            f"{path}: this file is not a journal of journeybatch, and it stays untouched; "
-            "choose another output directory"
-        )
-    history.id = found
-    for frame in scan(buffer, history.id) if history.id else ():
-        if isinstance(frame, Gap):
-            history.gaps.append(frame)
-            continue
-        try:
-            history.fold(entries.decode(frame.payload), frame.offset)
-        except msgspec.MsgspecError:
-            raise OutputError(f"{path}: a newer version of journeybatch wrote this; update, and run again") from None
-        history.sequence = frame.sequence + 1
-        history.end = frame.offset + OVERHEAD + len(frame.payload)
-
-
-def received(buffer: memoryview, offset: int) -> Received:
-    """The reply whose frame stands at ``offset`` of a mapped journal."""
-    frame = unpack(buffer, offset)
-    if frame is None:
-        raise ValueError(f"no frame at {offset}")
-    entry = entries.decode(frame[2])
-    if not isinstance(entry, Received):
-        raise TypeError(f"no reply at {offset}")
-    return entry

@@ -22,10 +22,11 @@ import anyio
 import anyio.to_thread
 
 from journeybatch import entries
+from journeybatch.archive import read_history
 from journeybatch.entries import AnyEntry
 from journeybatch.errors import DiskFull, OutputError, RunLocked
 from journeybatch.frames import pack
-from journeybatch.history import History, read_history
+from journeybatch.history import History
 
 NAME = "journal"
 BALLAST = ".ballast"
@@ -61,7 +62,7 @@ class Journal:
         self.broken: OSError | None = None
         self.sequence = history.sequence
         self.end = history.end
-        self._id = history.id or secrets.token_bytes(8)
+        self._id = history.id = history.id or secrets.token_bytes(8)
         self._sync = sync
         self._buffer: list[bytes] = []
         self._written = history.end

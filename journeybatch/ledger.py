@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import anyio
 
+from journeybatch.daybook import Daybook
 from journeybatch.errors import BudgetReached, Charge
 from journeybatch.records import Price
 
@@ -17,11 +18,13 @@ class Ledger:
     """The credits of one run, through all its crashes and resumes.
 
     ``spent`` is what was certainly charged, ``unknown`` what may have been charged besides, ``reserved`` what
-    attempts in flight may still charge. ``cap`` is the most all three may come to; None for no cap.
+    attempts in flight may still charge. ``cap`` is the most all three may come to; None for no cap. ``day`` keeps the
+    cap of the calendar day, which other runs and processes share; None where there is none.
     """
 
-    def __init__(self, cap: int | None, *, spent: int = 0, unknown: int = 0) -> None:
+    def __init__(self, cap: int | None, *, spent: int = 0, unknown: int = 0, day: Daybook | None = None) -> None:
         self.cap = cap
+        self.day = day
         self.spent = spent
         self.unknown = unknown
         self.reserved = 0
@@ -38,19 +41,29 @@ class Ledger:
         Raises:
             BudgetReached: the cap leaves no room, and nothing in flight can make any.
         """
-        while not self.fits(price):
+        while not (self.fits(price) and (self.day is None or self.day.reserve(price.most))):
             if not self.reserved:
-                raise BudgetReached(
-                    f"the cap of {self.cap} credits is reached: {self.spent} spent, {self.unknown} more in doubt, "
-                    f"and the next request may cost {price.most}; raise limits.credits (or --max-credits) and run again"
-                )
+                raise BudgetReached(self._reached(price))
             await self._settled.wait()
         self.reserved += price.most
+
+    def _reached(self, price: Price) -> str:
+        if self.day is not None and self.fits(price):
+            return (
+                f"today's cap of {self.day.cap} credits is reached (limits.credits_per_day, counted in "
+                f"{self.day.path}), and the next request may cost {price.most}; raise it, or run again tomorrow (UTC)"
+            )
+        return (
+            f"the cap of {self.cap} credits is reached: {self.spent} spent, {self.unknown} more in doubt, "
+            f"and the next request may cost {price.most}; raise limits.credits (or --max-credits) and run again"
+        )
 
     def settle(self, price: Price, charge: Charge) -> tuple[int, int]:
         """End a reservation. Returns the charge as (certain, at most) in credits."""
         certain, most = charged(price, charge)
         self.reserved -= price.most
+        if self.day is not None:
+            self.day.settle(price.most, most)
         self.spent += certain
         self.unknown += most - certain
         self._settled.set()

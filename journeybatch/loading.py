@@ -10,20 +10,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from journeybatch import catalog, spec, wording, yamlfile
+from journeybatch import conflicts, spec, wording, yamlfile
 from journeybatch.errors import SpecError
 from journeybatch.shapes import Origin, absolute, is_url
 from journeybatch.spec import SHORTHANDS, JobSpec
 from journeybatch.yamlfile import Document, Key
 
 Trail = tuple[Key, ...]
-_PATHS = {"input", "input.path", "output", "prompt.file", "api.key_file"}
+_PATHS = {"input", "input.path", "output", "prompt.file", "api.key_file", "answer.schema", "limits.day_ledger"}
 _REPLACES = {
     "api.base_url": {"kind"},
     "api.kind": {"base_url"},
     "prompt.user": {"messages", "file"},
     "prompt.file": {"messages", "user"},
     "prompt.messages": {"user", "system", "file"},
+    "answer.column": {"fields", "schema"},
+    "answer.fields": {"column", "schema"},
+    "answer.schema": {"column", "fields"},
 }
 
 
@@ -69,7 +72,8 @@ def checked(
     errors = found if isinstance(found, list) else []
     problems = [wording.problem(kind, error) for error in errors if not wording.is_echo(error)]
     if kind is JobSpec:
-        problems += _more(document.data, frame is not None)
+        problems += conflicts.raw(document.data, frame is not None)
+        problems += conflicts.checked(found) if isinstance(found, JobSpec) else []
     problems += [(trail, message, False) for trail, message in _texts((), document.data)]
     if problems or isinstance(found, list):
         raise SpecError("\n".join(_placed(problems, document, overrides)))
@@ -148,21 +152,6 @@ def _from_here(key: str, value: Any) -> Any:
         return absolute(text, Path.cwd())
     except ValueError:
         return value
-
-
-def _more(data: Mapping[str, Any], framed: bool) -> Iterator[wording.Problem]:
-    """What takes more than one key to see."""
-    model, parameters, table = data.get("model"), data.get("parameters"), data.get("input")
-    if isinstance(parameters, Mapping):
-        for name, message in catalog.problems(model if isinstance(model, str) else "", parameters):
-            yield ("parameters", name), message, True
-        for name in parameters:
-            if wording.is_secret(str(name)):
-                yield ("parameters", name), wording.NO_KEY.format(name), True
-    if isinstance(table, Mapping) and not framed and not {"path", "database"} & set(table):
-        yield ("input", "path"), "expected a path", False
-    for name in table if isinstance(table, Mapping) and framed else ():
-        yield ("input", name), "a table given from Python takes no other keys", True
 
 
 def _texts(trail: Trail, value: Any) -> Iterator[tuple[Trail, str]]:

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from journeybatch.history import History
+from journeybatch.packing import Sizing
 from journeybatch.records import Price
+from journeybatch.standing import Standing
 from journeybatch.survey import Survey
-from journeybatch.tally import tally
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-class Checkpoint(msgspec.Struct, frozen=True):
-    """What is already known, read once at the start: keys as Binary Series. ``held`` are keys in doubt that the job
-    wants left alone."""
-
-    answered: pl.Series
-    failed: pl.Series
-    held: pl.Series
-
-
 class Plan(msgspec.Struct, frozen=True):
     """What a run would do now.
 
-    ``rows`` in the input, ``distinct`` prompts among them, ``reused`` of these already answered (or failed, or
+    ``rows`` of the results, ``distinct`` prompts among them, ``reused`` of these already answered (or failed, or
     held in doubt: not asked again), ``requests`` to send when nothing fails, ``credits_min``–``credits_max`` what
     they cost, ``seconds_estimate`` (None without a measured latency), ``balance`` of the account in credits (None
-    unless asked for), ``warnings`` and ``problems`` as text. ``wanted`` marks the rows that will be asked.
+    unless asked for), ``warnings`` and ``problems`` as text. ``wanted`` marks, per step, the rows that will be asked.
     """
 
     rows: int
@@ -44,54 +37,52 @@ class Plan(msgspec.Struct, frozen=True):
     balance: int | None
     warnings: list[str]
     problems: list[str]
-    wanted: pl.Series
+    wanted: list[pl.Series]
+
+    @property
+    def prompts(self) -> int:
+        """How many prompts the requests carry."""
+        return sum(int(wanted.sum()) for wanted in self.wanted)
 
     def json(self) -> dict[str, object]:
         """All but ``wanted``."""
         return {name: getattr(self, name) for name in self.__struct_fields__ if name != "wanted"}
 
 
-def checkpoint(history: History, *, retry_failed: bool, hold: bool) -> Checkpoint:
-    """What ``history`` says need not be asked. ``retry_failed`` forgets failures, ``hold`` keeps doubts."""
-    import polars as pl
-
-    keys = tally(history)
-    open_ = keys.filter(pl.col("answer").is_null())
-    failed = [] if retry_failed else list(history.given_up)
-    return Checkpoint(
-        answered=keys.filter(pl.col("answer").is_not_null())["key"],
-        failed=pl.Series("key", failed, dtype=pl.Binary),
-        held=open_.filter(pl.col("doubt") & pl.lit(hold))["key"],
-    )
-
-
-def wanted(keys: pl.Series, known: Checkpoint) -> pl.Series:
-    """Which rows are to be asked: the first row of every distinct key that nothing is known of."""
-    import polars as pl
-
-    skip = pl.concat([known.answered, known.failed, known.held]).unique()
-    return keys.is_first_distinct() & keys.is_not_null() & ~keys.is_in(skip.implode())
-
-
-def plan(surveyed: Survey, known: Checkpoint, price: Price, *, concurrency: int, history: History) -> Plan:
-    """The plan for a surveyed input; pure."""
-    mask = wanted(surveyed.keys, known)
-    requests = int(mask.sum())
+def plan(
+    surveyed: Survey,
+    standing: Standing,
+    prices: Sequence[Price],
+    sizing: Sizing,
+    *,
+    concurrency: int,
+    history: History,
+) -> Plan:
+    """The plan for a surveyed input whose steps cost ``prices``; pure."""
+    counted = [count_packs(surveyed, step, wanted, sizing) for step, wanted in enumerate(standing.wanted)]
+    requests = sum(counted)
     distinct = surveyed.keys.drop_nulls().n_unique()
     latency = typical_latency_s(history)
     return Plan(
         rows=surveyed.rows,
         distinct=distinct,
-        reused=distinct - requests,
+        reused=distinct - int(standing.wanted[0].sum()),
         requests=requests,
-        credits_min=requests * price.least,
-        credits_max=requests * price.most,
+        credits_min=sum(number * price.least for number, price in zip(counted, prices, strict=True)),
+        credits_max=sum(number * price.most for number, price in zip(counted, prices, strict=True)),
         seconds_estimate=None if latency is None else round(requests * latency / min(concurrency, requests or 1), 1),
         balance=None,
         warnings=[],
         problems=[f"row {problem.row}: {problem.message}" for problem in surveyed.problems],
-        wanted=mask,
+        wanted=standing.wanted,
     )
+
+
+def count_packs(surveyed: Survey, step: int, wanted: pl.Series, sizing: Sizing) -> int:
+    """How many requests the wanted rows of a step take."""
+    if sizing.limit.rows <= 1:
+        return int(wanted.sum())
+    return sum(1 for _ in sizing.packs(surveyed, step, ((at, None) for at in wanted.arg_true())))
 
 
 def typical_latency_s(history: History) -> float | None:

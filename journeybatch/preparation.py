@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -15,14 +16,17 @@ import msgspec
 from journeybatch import table
 from journeybatch.client import Endpoint
 from journeybatch.directory import discard_if_unused, open_directory, read_directory
-from journeybatch.entries import Began
+from journeybatch.entries import Began, Borrowed, Reopened, Reread
 from journeybatch.errors import Unanswered
+from journeybatch.history import History
 from journeybatch.job import Job, World, asked_again, bind, endpoint_of, plan_job
-from journeybatch.journal import Journal
+from journeybatch.journal import NAME, Journal
 from journeybatch.loading import dump
 from journeybatch.planning import Plan
 from journeybatch.progress import Screen
-from journeybatch.results import Counts, count, row_facts
+from journeybatch.reading import reread
+from journeybatch.results import Counts, count
+from journeybatch.reuse import Library
 from journeybatch.spec import JobSpec
 from journeybatch.summary import read_summary, write_text
 from journeybatch.survey import Survey
@@ -35,11 +39,13 @@ SPOOLED = "input.arrow"
 
 class Options(msgspec.Struct, frozen=True):
     """How to run. ``confirm`` answers a question about money (None: nobody is there), ``limit`` takes the first rows
-    only, ``transport`` replaces the network, ``signals`` makes SIGINT, SIGTERM and SIGHUP end the run gently."""
+    only, ``reparse`` reads all replies again, ``transport`` replaces the network, ``signals`` makes SIGINT, SIGTERM and
+    SIGHUP end the run gently."""
 
     limit: int | None = None
     fresh: bool = False
     retry_failed: bool = False
+    reparse: bool = False
     confirm: Callable[[str], bool] | None = None
     screen: Screen = Screen(None)
     signals: bool = False
@@ -63,12 +69,27 @@ class Prepared(msgspec.Struct, frozen=True):
     began_with: dict[str, Any]
 
 
-def plan_only(spec: JobSpec, world: World, options: Options) -> tuple[Job, Plan, Survey]:
+def plan_only(spec: JobSpec, world: World, options: Options) -> tuple[Job, Plan, Survey, History]:
     """The dry run: no key, no socket, nothing written. Raises JobError."""
     history = read_directory(spec.output, spec.name)
     job = bind(spec, world, limit=options.limit, frame=_stdin_frame(spec))
+    now = time.time()
+    _read_again(job, history, options)
     surveyed = job.survey()
-    return job, plan_job(job, surveyed, history, retry_failed=options.retry_failed), surveyed
+    _take_over(job, history, surveyed, now)
+    return job, plan_job(job, surveyed, history, now), surveyed, history
+
+
+def _read_again(job: Job, history: History, options: Options) -> list[Reread]:
+    """Bring ``history`` to what the job makes of it: every reply read in the job's way, failures forgotten where they
+    are to be asked again. Returns the entries that say so in a journal."""
+    path = job.spec.output / NAME
+    if not len(history.attempts):
+        return []
+    entries = reread(history, path, job.reader, all_of_them=options.reparse)
+    if options.retry_failed or job.spec.retry.failed:
+        history.reopen()
+    return entries
 
 
 def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
@@ -84,14 +105,19 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
     journal = open_directory(spec.output, spec.name, fresh=options.fresh)
     try:
         job = bind(spec, world, limit=options.limit, path=_spool(spec))
+        failed = bool(journal.history.given_up)
+        entries: list[Reread | Borrowed] = [*_read_again(job, journal.history, options)]
         surveyed = job.survey()
         surveyed.check_problems()
-        planned = plan_job(job, surveyed, journal.history, retry_failed=options.retry_failed)
+        now = time.time()
+        entries += _take_over(job, journal.history, surveyed, now)
+        planned = plan_job(job, surveyed, journal.history, now)
         _ask_about_damage(journal, planned, options)
         _ask_about(asked_again(job, planned, surveyed, journal.history), job, planned, options)
-        run = _begin(job, planned, journal)
+        run = _begin(job, planned, journal, now)
+        _write(journal, entries, reopened=failed and not journal.history.given_up)
         write_text(spec.output / "job.yaml", dump(spec))
-        counts = count(row_facts(journal.history, surveyed.keys), journal.history)
+        counts = count(job.stand(journal.history, surveyed).facts, journal.history)
         earlier = read_summary(spec.output) or {}
         began_with = earlier.get("credits", {}) if earlier.get("run") == run and journal.history.attempts else {}
         return Prepared(job, endpoint, journal, surveyed, planned, counts, run, began_with)
@@ -100,18 +126,56 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
         raise
 
 
-def _begin(job: Job, planned: Plan, journal: Journal) -> int:
+def _begin(job: Job, planned: Plan, journal: Journal, now: float) -> int:
     """Begin a run, or carry on the one that is not finished. A finished directory with nothing to ask stays as it
     is."""
     history = journal.history
     last = history.runs[-1] if history.runs else None
     if last is not None and not planned.requests:
+        if history.reading != job.reader.identity:  # the run stays what it was, its replies are read anew
+            journal.write(_began(job, last.number, now))
         return last.number
     number = 1 if last is None else last.number + (last.finished_at is not None)
+    journal.write(_began(job, number, now))
+    return number
+
+
+def _began(job: Job, run: int, now: float) -> Began:
     spec = job.spec
     emulated = spec.api.kind == "emulator"
-    journal.write(Began(number, spec.name, job.ask.text, emulated, spec.api.bills_errors, time.time()))
-    return number
+    reading = job.reader.identity
+    return Began(run, spec.name, job.ask.text, emulated, spec.api.bills_errors, now, reading)
+
+
+def _take_over(job: Job, history: History, surveyed: Survey, now: float) -> list[Borrowed]:
+    """Take answers of other directories into ``history``. Returns the entries that say so in a journal."""
+    if not job.spec.reuse:
+        return []
+    library = Library(directory for directory in job.spec.reuse if directory != job.spec.output)
+    taken: list[Borrowed] = []
+    for _ in job.ask.steps:  # an answer may send a row on to its next step
+        standing = job.stand(history, surveyed, now)
+        keys = chain.from_iterable(
+            keys.filter(wanted) for keys, wanted in zip(surveyed.steps, standing.wanted, strict=True)
+        )
+        lent = list(library.lend(list(keys), job.reader, job.since(history, now) or 0.0, history))
+        if not lent:
+            break
+        taken += lent
+    return taken
+
+
+def _write(journal: Journal, entries: Sequence[Reread | Borrowed], *, reopened: bool) -> None:
+    """Write down what ``_read_again`` and ``_take_over`` came to."""
+    history = journal.history
+    for entry in entries:
+        offset = journal.append(entry)
+        if isinstance(entry, Borrowed):
+            codes, senses = history.read_at(offset)
+            journal.append(Reread(offset, history.reading, codes, senses))
+    if reopened:
+        journal.append(Reopened(time.time()))
+    journal.flush()
 
 
 def _ask_about_damage(journal: Journal, planned: Plan, options: Options) -> None:
@@ -129,10 +193,12 @@ def _ask_about_damage(journal: Journal, planned: Plan, options: Options) -> None
 def _ask_about(again: int, job: Job, planned: Plan, options: Options) -> None:
     if not again:
         return
-    cost = again * job.price.most
+    price = job.prices[0]
+    packed = planned.requests * again // max(1, planned.prompts)
+    cost = max(1, packed) * price.most
     question = (
-        f"The spec was edited: {again} of {planned.requests} prompts to ask were already answered under the old one. "
-        f"Asking them again costs {'up to ' if job.price.least != job.price.most else ''}{cost} credits."
+        f"The spec was edited: {again} of {planned.prompts} prompts to ask were already answered under the old one. "
+        f"Asking them again costs {'up to ' if price.least != price.most else ''}{cost} credits."
     )
     _confirm(question, "Say --yes if that is meant, or give the job another `output`.", options)
 

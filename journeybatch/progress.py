@@ -22,7 +22,8 @@ LINE_EVERY_S = 30.0
 
 class Numbers(msgspec.Struct):
     """What a running job has come to, in rows. ``reused`` are those answered through another row; ``done_here`` and
-    ``failed_here`` count what this process finished."""
+    ``failed_here`` count what this process finished, ``invalid_here`` the replies that could not be read and were
+    asked for again."""
 
     total: int
     answered: int = 0
@@ -30,6 +31,7 @@ class Numbers(msgspec.Struct):
     reused: int = 0
     done_here: int = 0
     failed_here: int = 0
+    invalid_here: int = 0
 
     @property
     def pending(self) -> int:

@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from journeybatch.verdict import Verdict
+
 Role = Literal["system", "user", "assistant"]
 
 
@@ -63,13 +65,15 @@ class Reply(msgspec.Struct, frozen=True):
 
 class Completion(msgspec.Struct, frozen=True):
     """A delivered reply, raw. ``latency_s`` is seconds from the first byte sent to the last received;
-    ``reply`` is what it says, once somebody has read it (and it is a whole completion)."""
+    ``reply`` is what it says, once somebody has read it (and it is a whole completion), ``verdicts`` what that came
+    to for each of the request's prompts."""
 
     status: int
     headers: dict[str, str]
     body: bytes
     latency_s: float
     reply: Reply | None = None
+    verdicts: tuple[Verdict, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Journal + input → results.parquet and requests.parquet: views, rebuilt for nothing whenever they are wanted."""
+"""Journal + input → results.parquet: a view, rebuilt for nothing whenever it is wanted."""
 
 from __future__ import annotations
 
@@ -10,36 +10,42 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from journeybatch.answers import Contract
+from journeybatch.archive import mapped, received
+from journeybatch.attempts import request_name
 from journeybatch.entries import Received
-from journeybatch.errors import ApiFailure, TableError
-from journeybatch.history import CHARGES, SETTLED, History, mapped, received
+from journeybatch.errors import TableError
+from journeybatch.history import History
 from journeybatch.parquet import write_parquet
+from journeybatch.reading import Reader
 from journeybatch.records import Completion, Reply
 from journeybatch.survey import Survey, again
-from journeybatch.tally import MICRO, by_row, tally
+from journeybatch.tally import MICRO
+from journeybatch.verdict import Verdict
 from journeybatch.wire import judge
 
 if TYPE_CHECKING:
     import polars as pl
 
 RESULTS = "results.parquet"
-REQUESTS = "requests.parquet"
 IN_DOUBT = ("in_doubt", "an attempt may have been charged, and brought no answer")
-_ROWS = 10_000
+_KEPT = 64
 
 
-def result_columns(answer: str) -> dict[str, pl.DataType]:
+def result_columns(contract: Contract, *, sampled: bool = False) -> dict[str, pl.DataType]:
     """The columns that results add to the input's, in order, before any prefix."""
     import polars as pl
 
     credits = pl.Decimal(18, 6)
     return {
-        answer: pl.String(),
+        **contract.columns(),
         "jb_row": pl.Int64(),
+        **({"jb_sample": pl.Int32()} if sampled else {}),
         "jb_key": pl.String(),
         "jb_status": pl.String(),
         "jb_error": pl.String(),
         "jb_error_message": pl.String(),
+        **({"jb_text": pl.String()} if contract.structured else {}),
         "jb_credits": credits,
         "jb_credits_unknown": credits,
         "jb_request": pl.String(),
@@ -55,19 +61,20 @@ def result_columns(answer: str) -> dict[str, pl.DataType]:
     }
 
 
-def check_collisions(columns: Iterable[str], answer: str, prefix: str) -> None:
+def check_collisions(columns: Iterable[str], contract: Contract, prefix: str) -> None:
     """Raises TableError where an input column has the name of a result column."""
-    taken = sorted(set(columns) & {prefix + name for name in result_columns(answer)})
+    taken = sorted(set(columns) & {prefix + name for name in result_columns(contract, sampled=True)})
     if taken:
         names = ", ".join(repr(name) for name in taken)
         raise TableError(
             f"the input already has the column{'s' * (len(taken) > 1)} {names}, which the results would add; "
-            "set `output_prefix` (or `answer: {column: …}`), or leave the column out with `input.columns`"
+            "set `output_prefix` (or name the answer's columns otherwise), or leave the column out with `input.columns`"
         )
 
 
 class View(msgspec.Struct, frozen=True):
-    """What a results view is made of: the journal at ``journal`` and its history, a survey of the input, and names.
+    """What a results view is made of: the journal at ``journal`` and its history, a survey of the input and where its
+    rows stand, how replies are read, and names.
 
     ``frames`` yields the surveyed input again. ``metadata`` goes into the Parquet files.
     """
@@ -75,9 +82,10 @@ class View(msgspec.Struct, frozen=True):
     journal: Path
     history: History
     surveyed: Survey
+    facts: pl.DataFrame
     frames: Callable[[], Iterator[pl.DataFrame]]
     schema: dict[str, pl.DataType]
-    answer: str
+    reader: Reader
     prefix: str
     metadata: dict[str, str]
 
@@ -96,20 +104,6 @@ class Counts(msgspec.Struct, frozen=True):
     def rows(self) -> dict[str, int]:
         """The rows as summary.json has them."""
         return {name: getattr(self, name) for name in ("total", "answered", "failed", "pending", "reused")}
-
-
-def row_facts(history: History, keys: pl.Series) -> pl.DataFrame:
-    """The tally of every row (see ``tally.by_row``) with its ``status``."""
-    import polars as pl
-
-    failed = pl.Series("key", list(history.given_up), dtype=pl.Binary)
-    return by_row(keys, tally(history)).with_columns(
-        status=pl.when(pl.col("answer").is_not_null())
-        .then(pl.lit("answered"))
-        .when(pl.col("key").is_in(failed.implode()))
-        .then(pl.lit("failed"))
-        .otherwise(pl.lit("pending"))
-    )
 
 
 def count(facts: pl.DataFrame, history: History) -> Counts:
@@ -132,150 +126,116 @@ def count(facts: pl.DataFrame, history: History) -> Counts:
 
 def write_results(view: View, path: Path) -> Counts:
     """Write results.parquet whole or not at all. Raises InputChanged, TableError."""
-    facts = row_facts(view.history, view.surveyed.keys)
-    written = {view.prefix + name: dtype for name, dtype in result_columns(view.answer).items()}
+    facts = view.facts
+    written = {view.prefix + name: dtype for name, dtype in _columns(view).items()}
     row, key, credits = (view.prefix + name for name in ("jb_row", "jb_key", "jb_credits"))
+    samples = view.surveyed.samples
 
     def check(frame: pl.LazyFrame) -> None:
         import polars as pl
 
         sums = frame.select(pl.len(), pl.col(row).sum(), pl.col(key).n_unique(), pl.col(credits).sum()).collect()
-        rows = facts.height
-        expected = (rows, rows * (rows - 1) // 2, facts["key"].n_unique(), _credits(int(facts["credits"].sum())))
+        rows = facts.height // samples
+        numbers = samples * (rows * (rows - 1) // 2)
+        expected = (facts.height, numbers, facts["key"].n_unique(), _credits(int(facts["credits"].sum())))
         if sums.row(0) != expected:
             raise TableError(f"{path}: what was written reads back differently; the last good file stays")
 
-    write_parquet(path, _results(view, facts), view.schema | written, view.metadata, check)
+    write_parquet(path, _results(view), view.schema | written, view.metadata, check)
     return count(facts, view.history)
 
 
-def _results(view: View, facts: pl.DataFrame) -> Iterator[pl.DataFrame]:
+def _columns(view: View) -> dict[str, pl.DataType]:
+    return result_columns(view.reader.contract, sampled=view.surveyed.samples > 1)
+
+
+def _results(view: View) -> Iterator[pl.DataFrame]:
+    import polars as pl
+
+    samples = view.surveyed.samples
     with mapped(view.journal) as journal:
+        replies = Replies(view.history, view.reader, journal)
         for row, frame in again(view.frames(), view.surveyed):
-            yield frame.hstack(_answers(view, facts.slice(row, frame.height), row, journal))
+            every = frame if samples == 1 else frame[pl.int_range(frame.height * samples, eager=True) // samples]
+            yield every.hstack(_answers(view, view.facts.slice(row * samples, every.height), row, replies))
 
 
-def _answers(view: View, facts: pl.DataFrame, first: int, journal: memoryview) -> pl.DataFrame:
+class Replies:
+    """What attempts answered, read out of the mapped ``journal``. Rows of one pack follow each other closely: the last
+    replies are kept as they were read."""
+
+    def __init__(self, history: History, reader: Reader, journal: memoryview) -> None:
+        self._history, self._reader, self._journal = history, reader, journal
+        self._read: dict[int, tuple[Received, Reply, dict[bytes, Verdict]]] = {}
+
+    def of(self, attempt: int, key: bytes) -> tuple[Received, Reply, Verdict]:
+        """The entry, the reply, and the verdict on the prompt with that key."""
+        found = self._read.get(attempt)
+        if found is None:
+            if len(self._read) >= _KEPT:
+                del self._read[next(iter(self._read))]
+            found = self._read[attempt] = self._open(attempt)
+        entry, reply, verdicts = found
+        return entry, reply, verdicts[key]
+
+    def _open(self, attempt: int) -> tuple[Received, Reply, dict[bytes, Verdict]]:
+        history = self._history
+        entry = received(self._journal, history.attempts.offset[attempt])
+        reply = judge(Completion(entry.status, entry.headers, entry.body, entry.latency_s))
+        keys = history.attempts.keys_of(attempt)
+        verdicts = self._reader.read(reply, history.origin(attempt), entry.request, keys)
+        return entry, reply, dict(zip(keys, verdicts, strict=True))
+
+
+def _answers(view: View, facts: pl.DataFrame, first: int, replies: Replies) -> pl.DataFrame:
     """The result columns of the rows from ``first`` on."""
     import polars as pl
 
-    a, given_up = view.history.attempts, view.history.given_up
+    a, contract, samples = view.history.attempts, view.reader.contract, view.surveyed.samples
     answered = [status == "answered" for status in facts["status"]]
     chosen = [
-        answer if whole else last for whole, answer, last in zip(answered, facts["answer"], facts["last"], strict=True)
+        answer if yes else last for yes, answer, last in zip(answered, facts["answer"], facts["last"], strict=True)
     ]
-    entries = [received(journal, a.offset[i]) if whole else None for whole, i in zip(answered, chosen, strict=True)]
-    replies = [_read(entry) if entry else None for entry in entries]
-    errors = [
-        given_up[key] if status == "failed" else IN_DOUBT if doubt and status == "pending" else (None, None)
-        for key, status, doubt in facts.select("key", "status", "doubt").iter_rows()
+    found = [
+        replies.of(i, key) if yes else None for yes, i, key in zip(answered, chosen, facts["answer_key"], strict=True)
     ]
+    entries = [one and one[0] for one in found]
+    said = [one and one[1] for one in found]
+    lone = [reply if reply and a.prompts(i) == 1 else None for reply, i in zip(said, chosen, strict=True)]
+    values = [one[2].values if one else {} for one in found]
+    in_doubt = facts["doubt"] & (facts["status"] == "pending")
+    places = range(first * samples, first * samples + facts.height)
     columns: dict[str, Any] = {
-        view.answer: [reply and reply.text for reply in replies],
-        "jb_row": range(first, first + facts.height),
+        **{name: [row.get(name) for row in values] for name in contract.columns()},
+        "jb_row": [place // samples for place in places],
+        "jb_sample": [place % samples for place in places],
         "jb_key": facts["key"].bin.encode("hex"),
         "jb_status": facts["status"],
-        "jb_error": [error for error, _ in errors],
-        "jb_error_message": [message for _, message in errors],
+        "jb_error": _or(in_doubt, IN_DOUBT[0], facts["error"]),
+        "jb_error_message": _or(in_doubt, IN_DOUBT[1], facts["message"]),
+        "jb_text": [one and one[2].text for one in found],
         "jb_credits": _decimal(facts["credits"]),
         "jb_credits_unknown": _decimal(facts["unknown"]),
         "jb_request": [None if i is None else request_name(a.request[i]) for i in chosen],
         "jb_model": [None if i is None else a.model[i] for i in chosen],
-        "jb_upstream_model": [reply and reply.upstream_model for reply in replies],
-        "jb_finish_reason": [reply and reply.finish_reason for reply in replies],
-        "jb_attempts": facts["attempts"],
-        "jb_prompt_tokens": [reply and reply.prompt_tokens for reply in replies],
-        "jb_completion_tokens": [reply and reply.completion_tokens for reply in replies],
+        "jb_upstream_model": [reply and reply.upstream_model for reply in said],
+        "jb_finish_reason": [reply and reply.finish_reason for reply in said],
+        "jb_attempts": facts["attempts"].cast(pl.Int32),
+        "jb_prompt_tokens": [reply and reply.prompt_tokens for reply in lone],
+        "jb_completion_tokens": [reply and reply.completion_tokens for reply in lone],
         "jb_latency_s": [entry and entry.latency_s for entry in entries],
-        "jb_reused": facts["again"] & (facts["status"] == "answered"),
+        "jb_reused": facts["again"],
         "jb_answered_at": [entry and datetime.fromtimestamp(entry.at, UTC) for entry in entries],
     }
-    schema = result_columns(view.answer)
-    return pl.DataFrame([pl.Series(view.prefix + name, values, dtype=schema[name]) for name, values in columns.items()])
+    return pl.DataFrame(
+        [pl.Series(view.prefix + name, columns[name], dtype=dtype) for name, dtype in _columns(view).items()]
+    )
 
 
-def write_requests(view: View, path: Path, run: int) -> None:
-    """Write the ledger of run number ``run``: one row per attempt."""
-    a = view.history.attempts
-    chosen = [i for i in range(len(a)) if a.run[i] == run]
-    spent = sum(a.credits[i] for i in chosen)
-
-    def check(frame: pl.LazyFrame) -> None:
-        import polars as pl
-
-        if frame.select(pl.len(), pl.col("credits").sum()).collect().row(0) != (len(chosen), spent):
-            raise TableError(f"{path}: what was written reads back differently; the last good file stays")
-
-    def frames() -> Iterator[pl.DataFrame]:
-        with mapped(view.journal) as journal:
-            for at in range(0, len(chosen), _ROWS):
-                yield _attempts(view.history, chosen[at : at + _ROWS], journal)
-
-    write_parquet(path, frames(), request_columns(), view.metadata, check)
-
-
-def request_columns() -> dict[str, pl.DataType]:
-    """The columns of requests.parquet, in order."""
+def _or(mask: pl.Series, word: str, otherwise: pl.Series) -> pl.Series:
     import polars as pl
 
-    return {
-        "request": pl.String(),
-        "attempt": pl.Int32(),
-        "model": pl.String(),
-        "rows": pl.Int32(),
-        "keys": pl.List(pl.String()),
-        "status_code": pl.Int32(),
-        "outcome": pl.String(),
-        "credits": pl.Int64(),
-        "credits_max": pl.Int64(),
-        "error": pl.String(),
-        "error_message": pl.String(),
-        "started_at": pl.Datetime("us", "UTC"),
-        "latency_s": pl.Float64(),
-        "upstream_id": pl.String(),
-        "upstream_model": pl.String(),
-    }
-
-
-def _attempts(history: History, chosen: list[int], journal: memoryview) -> pl.DataFrame:
-    import polars as pl
-
-    a = history.attempts
-    keys = [[key.hex() for key in a.keys_of(i)] for i in chosen]
-    replies = [
-        _read(received(journal, a.offset[i])) if a.offset[i] >= 0 and a.charge[i] == SETTLED else None for i in chosen
-    ]
-    columns: dict[str, Any] = {
-        "request": [request_name(a.request[i]) for i in chosen],
-        "attempt": [a.attempt[i] for i in chosen],
-        "model": [a.model[i] for i in chosen],
-        "rows": [len(asked) for asked in keys],
-        "keys": keys,
-        "status_code": [a.status[i] or None for i in chosen],
-        "outcome": [CHARGES[a.charge[i]] for i in chosen],
-        "credits": [a.credits[i] for i in chosen],
-        "credits_max": [a.credits_max[i] for i in chosen],
-        "error": [a.error[i] for i in chosen],
-        "error_message": [a.message.get(i) for i in chosen],
-        "started_at": [datetime.fromtimestamp(a.at[i], UTC) for i in chosen],
-        "latency_s": [a.latency_s[i] if a.offset[i] >= 0 else None for i in chosen],
-        "upstream_id": [reply and reply.upstream_id for reply in replies],
-        "upstream_model": [reply and reply.upstream_model for reply in replies],
-    }
-    schema = request_columns()
-    return pl.DataFrame([pl.Series(name, values, dtype=schema[name]) for name, values in columns.items()])
-
-
-def request_name(number: int) -> str:
-    """How a request is called in tables."""
-    return f"q{number}"
-
-
-def _read(entry: Received) -> Reply | None:
-    try:
-        return judge(Completion(entry.status, entry.headers, entry.body, entry.latency_s))
-    except ApiFailure:
-        return None
+    return pl.repeat(word, len(mask), dtype=pl.String, eager=True).zip_with(mask, otherwise)
 
 
 def _credits(micro: int) -> Decimal:

@@ -6,7 +6,6 @@ and the summary. Only the middle act is asynchronous.
 
 from __future__ import annotations
 
-import random
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -17,19 +16,18 @@ from typing import Any
 import httpx
 import msgspec
 
-from journeybatch import packing, survey, wire
 from journeybatch.client import Client
-from journeybatch.dispatch import Dispatch, Ending, Terms, connected
-from journeybatch.entries import Finished, GivenUp
+from journeybatch.dispatch import Dispatch, Ending, connected
+from journeybatch.entries import Finished
 from journeybatch.errors import DiskFull, InputChanged, JobError, Outage, RunStopped, TableError
 from journeybatch.job import World
 from journeybatch.ledger import Ledger
 from journeybatch.preparation import Options, Prepared, prepare
 from journeybatch.progress import Numbers
-from journeybatch.results import Counts, count, row_facts
+from journeybatch.results import Counts, count
+from journeybatch.rounds import give_up_doubts, give_up_lost, rounds, sharers, terms_of
 from journeybatch.spec import JobSpec
 from journeybatch.summary import SUMMARY, Credits, Summary, write_json
-from journeybatch.survey import Survey
 from journeybatch.views import write_views
 
 IN_PROCESS = "http://127.0.0.1/api/v1"
@@ -57,21 +55,11 @@ async def dispatch(ready: Prepared, world: World, options: Options) -> Ending:
     if not planned.requests:
         return Ending()
     run = history.runs[-1]
-    lost = history.lost * ready.job.price.most  # each lost entry may have been a charge: the cap holds all the same
+    lost = history.lost * max(price.most for price in ready.job.prices)  # each lost entry may have been a charge
     ledger = Ledger(spec.limits.credits, spent=run.spent, unknown=run.unknown + lost)
-    terms = Terms(spec.concurrency, spec.limits, spec.retry, spec.api.bills_errors, random.Random(options.seed))  # noqa: S311  jitter
     counts = ready.counts
     numbers = Numbers(counts.total, counts.answered, counts.failed, counts.reused)
-    if options.retry_failed or spec.retry.failed:
-        numbers.failed = 0
-    deed = Dispatch(ready.journal, ledger, numbers, terms, _sharers(ready.surveyed))
-    requests = packing.requests(
-        survey.prompts(ready.job.frames(), ready.surveyed, ready.job.ask, planned.wanted),
-        model=spec.model,
-        price=ready.job.price,
-        body=wire.encoder(spec.model, spec.parameters, spec.stream),
-        first=history.next_request,
-    )
+    deed = Dispatch(ready.journal, ledger, numbers, terms_of(ready.job, options), sharers(ready.surveyed))
 
     def keep() -> None:
         so_far = Ending(balance_before=deed.ending.balance_before)
@@ -82,7 +70,9 @@ async def dispatch(ready: Prepared, world: World, options: Options) -> Ending:
 
     try:
         async with _client(ready, world, options) as client:
-            return await deed.run(requests, client, screen=options.screen, keep=keep, signals=options.signals)
+            return await deed.run(
+                rounds(ready, deed), client, screen=options.screen, keep=keep, signals=options.signals
+            )
     except RunStopped as stop:
         deed.ending.stop = stop
     return deed.ending
@@ -94,9 +84,12 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
     history = journal.history
     counts = ready.counts
     try:
+        standing = ready.job.stand(history, ready.surveyed)
+        if ending.stop is None and ending.signal is None:
+            give_up_lost(ready, standing)
         if spec.retry.on_unknown == "fail":
-            _give_up_doubts(ready)
-        counts = count(row_facts(history, ready.surveyed.keys), history)
+            give_up_doubts(ready, standing)
+        counts = count(ready.job.stand(history, ready.surveyed).facts, history)
         if not counts.pending and history.runs and history.runs[-1].finished_at is None:
             journal.write(Finished(history.runs[-1].number, time.time()))
         journal.flush()
@@ -154,22 +147,6 @@ def run(spec: JobSpec, world: World, options: Options) -> Report:
 
 
 # -- scenes ---------------------------------------------------------------------------------------------------
-
-
-def _sharers(surveyed: Survey) -> dict[bytes, int]:
-    """How many rows share a key, for keys of more than one row."""
-    import polars as pl
-
-    counted = surveyed.keys.drop_nulls().value_counts(name="n").filter(pl.col("n") > 1)
-    return dict(counted.iter_rows())
-
-
-def _give_up_doubts(ready: Prepared) -> None:
-    """Under ``on_unknown: fail``, what a killed run left in doubt has failed."""
-    facts = row_facts(ready.journal.history, ready.surveyed.keys)
-    doubts = facts.filter((facts["status"] == "pending") & facts["doubt"])["key"].unique(maintain_order=True)
-    for key in doubts:
-        ready.journal.append(GivenUp(key, "in_doubt", "an attempt may have been charged", time.time()))
 
 
 @asynccontextmanager

@@ -13,9 +13,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    JsonValue,
     PrivateAttr,
-    field_validator,
     model_validator,
 )
 
@@ -138,36 +136,21 @@ class PromptSpec(Section):
     __hash__ = None
 
 
-class Answer(Section):
-    """How a reply's text becomes columns."""
-
-    column: Text = Field(default="response", description="Column that takes the reply's text.", examples=["sentiment"])
-    fields: Annotated[dict[str, JsonValue] | None, Later(None)] = Field(
-        default=None,
-        description="Columns to read out of a JSON reply, with their types.",
-        examples=[{"sentiment": ["positive", "negative"]}],
-    )
-    json_schema: Annotated[Text | None, Later(None)] = Field(
-        default=None, alias="schema", description="A JSON Schema file for the reply.", examples=["answer.schema.json"]
-    )
-    on_invalid: Literal["fail"] = Field(default="fail", description="What becomes of a row whose reply cannot be read.")
-
-    @field_validator("column")
-    @classmethod
-    def _not_ours(cls, column: str) -> str:
-        if column.startswith("jb_"):
-            raise ValueError("columns that begin with jb_ are journeybatch's own; choose another name")
-        return column
-
-
 class Limits(Section):
     """Where a run stops or slows down."""
 
     credits: Annotated[int, Field(ge=0, le=10**12)] | None = Field(
         default=None, description="Most credits a run may be billed; it stops before the next one.", examples=[500]
     )
-    credits_per_day: Annotated[Annotated[int, Field(ge=0)] | None, Later(None)] = Field(
-        default=None, description="Most credits a day, over all runs of this directory.", examples=[2000]
+    credits_per_day: Annotated[int, Field(ge=0, le=10**12)] | None = Field(
+        default=None,
+        description="*Not yet.* Most credits a day (UTC), over all runs and processes that share `day_ledger`.",
+    )
+    day_ledger: FilePath | None = Field(
+        default=None,
+        description="File in which the credits of the day are counted. Relative to the job file; by default "
+        "`credits-per-day` in the output directory.",
+        examples=["../runs/credits-per-day"],
     )
     requests_per_minute: Annotated[int, Field(ge=1, le=10**7)] | None = Field(
         default=None, description="Most requests sent in a minute.", examples=[600]

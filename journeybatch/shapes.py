@@ -85,15 +85,16 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Shorthand:
-    """Lets a bare text stand for a mapping, as ``expand`` writes it out."""
+    """Lets a bare text (or what else ``kinds`` of JSON allow) stand for a mapping, as ``expand`` writes it out."""
 
     expand: Callable[[Any], Any]
+    kinds: tuple[str, ...] = ("string",)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(self.expand, handler(source))
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [{"type": "string"}, handler(core)]}
+        return {"anyOf": [*({"type": kind} for kind in self.kinds), handler(core)]}
 
 
 def origin(info: ValidationInfo) -> Origin:
@@ -139,10 +140,11 @@ def _pathlike(value: Any) -> Any:
 
 
 def _table(path: str, info: ValidationInfo) -> str:
-    return path if path == "-" or is_url(path) else _file(path, info)
+    return path if path == "-" or is_url(path) else file_path(path, info)
 
 
-def _file(path: str, info: ValidationInfo) -> str:
+def file_path(path: str, info: ValidationInfo) -> str:
+    """``path`` under the job file's folder. Raises ValueError."""
     if _VARIABLE.search(path):
         raise ValueError("${env:NAME} is expanded in 'output' and 'api' only")
     return absolute(path, origin(info).folder)
@@ -226,18 +228,6 @@ def _failures(value: Any) -> FailureLimit:
     return FailureLimit(percent=float(match[1]))
 
 
-def _one_pack(value: Any) -> int:
-    if type(value) is not int or value != 1:
-        raise ValueError("not yet: several rows per request are to come; leave it at 1")
-    return value
-
-
-def _one_model(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        raise ValueError("not yet: a list of models (a cascade) is to come; name one model")
-    return value
-
-
 def _plain(credits: int | tuple[int, int]) -> int | list[int]:
     return credits if isinstance(credits, int) else list(credits)
 
@@ -248,11 +238,16 @@ def _written(failures: FailureLimit) -> str | int:
 
 PathLike = Annotated[str, BeforeValidator(_pathlike, json_schema_input_type=str)]
 TablePath = Annotated[PathLike, AfterValidator(_table)]
-FilePath = Annotated[PathLike, AfterValidator(_file)]
-KeyFilePath = Annotated[PathLike, AfterValidator(_expand), AfterValidator(_file)]
+FilePath = Annotated[PathLike, AfterValidator(file_path)]
+KeyFilePath = Annotated[PathLike, AfterValidator(_expand), AfterValidator(file_path)]
 Directory = Annotated[Path, PlainValidator(_directory, json_schema_input_type=str), PlainSerializer(str)]
 Url = Annotated[str, AfterValidator(_expand), AfterValidator(_url)]
 EnvName = Annotated[str, AfterValidator(_expand), AfterValidator(_env_name)]
+Directories = Annotated[
+    tuple[Directory, ...],
+    Field(strict=False),
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+]
 Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], Field(strict=False)]
 Name = Annotated[str, AfterValidator(_name)]
 Text = Annotated[str, Field(min_length=1)]
@@ -267,5 +262,3 @@ Prices = dict[Text, Credits]
 Failures = Annotated[
     FailureLimit, PlainValidator(_failures, json_schema_input_type=str | int), PlainSerializer(_written)
 ]
-OnePack = Annotated[int, PlainValidator(_one_pack, json_schema_input_type=int | str | dict[str, int])]
-OneModel = Annotated[Text, BeforeValidator(_one_model, json_schema_input_type=str | list[str])]

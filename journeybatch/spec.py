@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, JsonValue, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
+from journeybatch.economy import Age, Answer, Escalate, Models, Pack, expand_pack
+from journeybatch.escalation import DEFAULT, Rules, rules_of
 from journeybatch.sections import (
-    Answer,
     Api,
     Input,
     Limits,
@@ -26,11 +27,10 @@ from journeybatch.sections import (
 )
 from journeybatch.shapes import (
     Concurrency,
+    Directories,
     Directory,
     Later,
     Name,
-    OneModel,
-    OnePack,
     Origin,
     Prices,
     Shorthand,
@@ -52,7 +52,7 @@ __all__ = [
     "schema",
 ]
 
-SHORTHANDS = {"input": expand_input, "prompt": expand_prompt, "api": expand_api}
+SHORTHANDS = {"input": expand_input, "prompt": expand_prompt, "api": expand_api, "pack": expand_pack}
 
 
 class JobSpec(Section):
@@ -69,11 +69,14 @@ class JobSpec(Section):
         description="What every row is asked, in Jinja2 syntax: one user message, or a mapping.",
         examples=["Classify the sentiment of: {{ review }}"],
     )
-    model: OneModel = Field(
-        description="The model that answers. A list, a cascade, is not yet.", examples=["deepseek-chat"]
+    model: Models = Field(
+        description="The model that answers; or a list, cheapest first: a cascade.", examples=["deepseek-chat"]
     )
-    escalate: Annotated[JsonValue, Later(None)] = Field(
-        default=None, description="When a list of models goes on to the next one.", examples=[["invalid", "refusal"]]
+    escalate: Escalate | None = Field(
+        default=None,
+        description="When a cascade goes on to the next model: `invalid`, `refusal`, `length`, `error`, "
+        "`{field: confidence, below: 0.7}`, `{disagree: 3}`. By default `[invalid, refusal]`.",
+        examples=[["invalid", "refusal"]],
     )
     parameters: dict[Text, JsonValue] = Field(
         default={},
@@ -82,15 +85,17 @@ class JobSpec(Section):
     )
     concurrency: Concurrency = Field(default=16, description="Most requests in flight.", examples=[32])
     answer: Answer = Field(default=Answer(), description="How a reply's text becomes columns.")
-    pack: OnePack = Field(
-        default=1, description="Rows per request: N, {rows: N, characters: M} or `auto`. Only 1 as yet."
+    pack: Annotated[Pack, Shorthand(expand_pack, ("string", "integer"))] = Field(
+        default=Pack(), description="Rows per request: N, {rows: N, characters: M} or `auto`.", examples=[20]
     )
-    samples: Annotated[Annotated[int, Field(ge=1)], Later(1)] = Field(
+    samples: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=1, description="How often each prompt is asked on purpose."
     )
     dedupe: bool = Field(default=True, description="Whether identical prompts are asked once.")
-    reuse: Annotated[Annotated[tuple[Text, ...], Field(strict=False)], Later(())] = Field(
-        default=(), description="Other output directories whose answers count."
+    reuse: Directories = Field(
+        default=(),
+        description="Output directories of other jobs whose answers count. Relative to the job file.",
+        examples=[["../runs/last-month"]],
     )
     limits: Limits = Field(default=Limits(), description="Where a run stops or slows down.")
     retry: Retry = Field(default=Retry(), description="What is tried again.")
@@ -103,8 +108,8 @@ class JobSpec(Section):
         description="Credits a request costs, by model: N or [at least, at most]. Wins over the catalogue.",
         examples=[{"gpt-4o": 3}],
     )
-    max_age: Annotated[Text | None, Later(None)] = Field(
-        default=None, description="Answers older than this are asked again.", examples=["30d"]
+    max_age: Age | None = Field(
+        default=None, description="Answers older than this are asked again: 12h, 30d, 2w.", examples=["30d"]
     )
     engine: Annotated[Literal["local", "ray"], Later("local")] = Field(
         default="local", description="Where requests are sent from."
@@ -131,6 +136,19 @@ class JobSpec(Section):
             return data
         name = data.get("name", origin(info).name)
         return {"name": name, "output": f"runs/{name}", **data}
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """All models, cheapest first; one where the job is no cascade. Not a key."""
+        return (self.model,) if isinstance(self.model, str) else self.model
+
+    @property
+    def rules(self) -> Rules:
+        """When a cascade goes up; none where there is nowhere to go. Not a key."""
+        if len(self.models) == 1:
+            return Rules()
+        more = ("invalid",) if self.answer.on_invalid == "escalate" else ()
+        return rules_of((*(DEFAULT if self.escalate is None else self.escalate), *more))
 
     @property
     def path(self) -> Path | None:

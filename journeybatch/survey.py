@@ -1,18 +1,20 @@
 """The first pass over a table: every row rendered, every key known, every problem found, before a credit is spent.
 
-What the survey keeps of a row is its 16-byte key, and of a batch a digest of its cells, by which a later pass
-notices that the input changed under the run.
+What the survey keeps of a row is its 16-byte keys (and, for packing, how long its prompt is), and of a batch a digest
+of its cells, by which a later pass notices that the input changed under the run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from journeybatch.asking import Ask
+from journeybatch.asking import Ask, Messages
 from journeybatch.errors import InputChanged, TemplateError
+from journeybatch.items import spelled
 from journeybatch.records import Prompt
 
 if TYPE_CHECKING:
@@ -31,16 +33,29 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """All keys of a table in row order (a Binary Series), its problems, and a digest and a size per batch."""
+    """All keys of a table in row order, per step of the ask (Binary Series; with ``samples``, each row stands there
+    that many times in a row), its problems, and a digest and a size per batch.
 
-    keys: pl.Series
+    ``extents`` tells, per row, the ``characters`` of its last message as they are spelled in a pack, the ``head``
+    (UInt64: a digest of the messages before it; null where the row cannot be packed) and the ``head_characters``;
+    None where nobody packs.
+    """
+
+    steps: list[pl.Series]
     problems: list[Problem]
     digests: list[int]
     sizes: list[int]
+    samples: int = 1
+    extents: pl.DataFrame | None = None
+
+    @property
+    def keys(self) -> pl.Series:
+        """The keys of the first step: what a row of the results is known by."""
+        return self.steps[0]
 
     @property
     def rows(self) -> int:
-        """Rows in the table."""
+        """Rows of the results: those of the table, times the samples."""
         return len(self.keys)
 
     def check_problems(self) -> None:
@@ -49,27 +64,59 @@ class Survey(msgspec.Struct, frozen=True):
             raise TemplateError(describe(self.problems))
 
 
-def survey(frames: Iterable[pl.DataFrame], ask: Ask) -> Survey:
-    """Render every row of ``frames``. A row with a problem has a null key."""
+Extent = tuple[int, int | None, int]
+
+
+def survey(frames: Iterable[pl.DataFrame], ask: Ask, *, packs: bool = False) -> Survey:
+    """Render every row of ``frames``. A row with a problem has null keys. ``packs``: measure the prompts too."""
     import polars as pl
 
-    found = Survey(pl.Series("jb_key", [], dtype=pl.Binary), [], [], [])
-    parts = [found.keys]
+    parts: list[list[pl.Series]] = [[pl.Series("jb_key", [], dtype=pl.Binary)] for _ in ask.steps]
+    found = Survey([], [], [], [], ask.samples)
+    extents: list[pl.DataFrame] = [_extents([])]
     seen: dict[bytes, int] = {}
     row = 0
     for frame in blocks(frames):
-        keys: list[bytes | None] = []
-        for prompt in ask.prompts(frame, seen):
-            if isinstance(prompt, TemplateError):
-                found.problems.append(Problem(row + len(keys), str(prompt)))
-                keys.append(None)
-            else:
-                keys.append(prompt.key)
-        parts.append(pl.Series("jb_key", keys, dtype=pl.Binary))
+        keys: list[list[bytes | None]] = [[] for _ in ask.steps]
+        measured: list[Extent] = []
+        for place, question in enumerate(ask.questions(frame, seen)):
+            if isinstance(question, TemplateError):
+                found.problems.append(Problem(row + place, str(question)))
+            for column, step in zip(keys, ask.steps, strict=True):
+                column.extend(
+                    [None] * ask.samples
+                    if isinstance(question, TemplateError)
+                    else [ask.key(step, *question, sample) for sample in range(ask.samples)]
+                )
+            if packs:
+                measured.append((0, None, 0) if isinstance(question, TemplateError) else extent(question[0]))
+        for part, column in zip(parts, keys, strict=True):
+            part.append(pl.Series("jb_key", column, dtype=pl.Binary))
+        extents.append(_extents(measured))
         found.digests.append(digest(frame))
         found.sizes.append(frame.height)
         row += frame.height
-    return msgspec.structs.replace(found, keys=pl.concat(parts))
+    return msgspec.structs.replace(
+        found, steps=[pl.concat(part) for part in parts], extents=pl.concat(extents) if packs else None
+    )
+
+
+def extent(messages: Messages) -> Extent:
+    """(characters of the last message as spelled in a pack, digest of the head, characters of the head)."""
+    *head, last = messages
+    if last.role != "user":
+        return 0, None, 0
+    if not head:
+        return spelled(last.content), 0, 0
+    named = blake2b(msgspec.json.encode(head), digest_size=8).digest()
+    return spelled(last.content), int.from_bytes(named, "big"), sum(len(message.content) for message in head)
+
+
+def _extents(measured: list[Extent]) -> pl.DataFrame:
+    import polars as pl
+
+    schema = {"characters": pl.UInt32, "head": pl.UInt64, "head_characters": pl.UInt32}
+    return pl.DataFrame(measured, schema=schema, orient="row")
 
 
 def again(frames: Iterable[pl.DataFrame], surveyed: Survey) -> Iterator[tuple[int, pl.DataFrame]]:
@@ -89,21 +136,30 @@ def again(frames: Iterable[pl.DataFrame], surveyed: Survey) -> Iterator[tuple[in
         raise _changed(row)
 
 
-def prompts(frames: Iterable[pl.DataFrame], surveyed: Survey, ask: Ask, wanted: pl.Series) -> Iterator[Prompt]:
-    """The prompts of the rows that ``wanted`` (Booleans in row order) marks, rendered again.
+def prompts(
+    frames: Iterable[pl.DataFrame], surveyed: Survey, ask: Ask, step: int, wanted: pl.Series
+) -> Iterator[tuple[int, Prompt]]:
+    """The prompts of the rows that ``wanted`` (Booleans, as long as the survey's keys) marks for a ``step`` (its
+    place in ``ask.steps``), rendered again; each with its place among the keys.
 
     Raises:
         InputChanged: the input is not what was surveyed.
     """
+    import polars as pl
+
+    keys, samples = surveyed.steps[step], surveyed.samples
     for row, frame in again(frames, surveyed):
-        mask = wanted.slice(row, frame.height)
-        if not mask.any():
+        places = wanted.slice(row * samples, frame.height * samples).arg_true()
+        if not len(places):
             continue
-        keys = surveyed.keys.slice(row, frame.height).filter(mask)
-        for key, messages in zip(keys, ask.template.render_batch(frame.filter(mask)), strict=True):
+        rows = (places // samples).unique(maintain_order=True)
+        rendered = dict(zip(rows, ask.template.render_batch(frame[rows]), strict=True))
+        at = places.cast(pl.Int64) + row * samples
+        for place, key, number in zip(places, keys.gather(at), at, strict=True):
+            messages = rendered[place // samples]
             if isinstance(messages, TemplateError):
                 raise _changed(row)
-            yield Prompt(key, messages)
+            yield number, Prompt(key, messages)
 
 
 def blocks(frames: Iterable[pl.DataFrame], rows: int = BLOCK) -> Iterator[pl.DataFrame]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from journeybatch.history import SETTLED, UNKNOWN, UNSENT, History
+from journeybatch.attempts import BORROWED, SETTLED, UNKNOWN, UNSENT
+from journeybatch.history import History
+from journeybatch.verdict import INVALID, READABLE, REFUSED
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,37 +24,56 @@ def split(total: int, parts: int) -> list[int]:
     return [share + 1] * more + [share] * (parts - more)
 
 
-def tally(history: History) -> pl.DataFrame:
-    """One row per key that was ever asked: ``key`` (Binary), ``attempts`` (Int32), ``credits`` and ``unknown``
-    (Int64 micro-credits), ``answer`` (Int64: the attempt that answered first, null if none), ``last`` (Int64: the
-    latest attempt), ``doubt`` (Boolean: an attempt may have been paid for nothing)."""
+def tally(history: History, since: float | None = None) -> pl.DataFrame:
+    """One row per key that was ever asked.
+
+    ``key`` (Binary), ``attempts`` (Int32), ``credits`` and ``unknown`` (Int64 micro-credits), ``answer`` (Int64: the
+    attempt with the first reply that can be read, null if none; one before ``since``, in Unix seconds, counts no
+    more), its ``code`` (UInt8: the verdict), ``sense`` (UInt64) and whether it is ``borrowed``, ``last`` (Int64: the
+    latest attempt), ``doubt`` (Boolean: an attempt may have been paid for nothing), ``replies`` (Int32: whole replies,
+    readable or not), ``invalid`` (Int32: those of them that could not be read, though they were asked for in today's
+    way, since failures were last forgotten) and ``refused`` (Boolean: one of these was a refusal without a text).
+    """
     import polars as pl
 
+    today = pl.col("whole") & pl.col("today")
+    answered = pl.col("code").is_in(READABLE) & pl.col("whole")
+    if since is not None:
+        answered &= pl.col("at") >= since
     return (
         _prompts(history)
         .lazy()
         .group_by("key", maintain_order=True)
         .agg(
-            pl.len().cast(pl.Int32).alias("attempts"),
+            pl.col("sent").sum().cast(pl.Int32).alias("attempts"),
             pl.col("credits").sum(),
             pl.col("unknown").sum(),
-            pl.col("attempt").filter(pl.col("answered")).min().alias("answer"),
+            pl.col("attempt").filter(answered).first().alias("answer"),
+            pl.col("code").filter(answered).first(),
+            pl.col("sense").filter(answered).first(),
+            (~pl.col("sent")).filter(answered).first().alias("borrowed"),
             pl.col("attempt").max().alias("last"),
             pl.col("doubt").any(),
+            pl.col("whole").sum().cast(pl.Int32).alias("replies"),
+            (today & (pl.col("code") == INVALID)).sum().cast(pl.Int32).alias("invalid"),
+            (today & (pl.col("code") == REFUSED)).any().alias("refused"),
         )
         .collect()
     )
 
 
 def _prompts(history: History) -> pl.DataFrame:
-    """One row per prompt of every attempt that was sent, with its share of the charge."""
+    """One row per prompt of every attempt that was sent or borrowed, with its share of the charge."""
     import polars as pl
 
     a = history.attempts
+    today = history.was_asked(history.reading)
     keys: list[bytes] = []
     index: list[int] = []
     credits: list[int] = []
     unknown: list[int] = []
+    codes = bytearray()
+    senses: list[int] = []
     for i in range(len(a)):
         asked = a.keys_of(i)
         if not asked or a.error[i] == UNSENT:
@@ -61,15 +82,21 @@ def _prompts(history: History) -> pl.DataFrame:
         index += [i] * len(asked)
         credits += split(a.credits[i] * MICRO, len(asked))
         unknown += split((a.credits_max[i] - a.credits[i]) * MICRO, len(asked))
-    answered = [a.charge[i] == SETTLED and a.error[i] is None and a.offset[i] >= 0 for i in index]
+        codes += a.codes(i)
+        senses += a.senses(i)
     return pl.DataFrame(
         {
             "key": pl.Series(keys, dtype=pl.Binary),
             "attempt": pl.Series(index, dtype=pl.Int64),
             "credits": pl.Series(credits, dtype=pl.Int64),
             "unknown": pl.Series(unknown, dtype=pl.Int64),
-            "answered": pl.Series(answered, dtype=pl.Boolean),
+            "code": pl.Series(list(codes), dtype=pl.UInt8),
+            "sense": pl.Series(senses, dtype=pl.UInt64),
+            "whole": pl.Series([a.charge[i] == SETTLED and a.offset[i] >= 0 for i in index], dtype=pl.Boolean),
             "doubt": pl.Series([a.charge[i] == UNKNOWN for i in index], dtype=pl.Boolean),
+            "sent": pl.Series([a.error[i] != BORROWED for i in index], dtype=pl.Boolean),
+            "today": pl.Series([a.asked[i] == today and i >= history.reopened for i in index], dtype=pl.Boolean),
+            "at": pl.Series([a.at[i] for i in index], dtype=pl.Float64),
         }
     )
 
@@ -84,14 +111,13 @@ def by_row(keys: pl.Series, tallied: pl.DataFrame) -> pl.DataFrame:
         .to_frame()
         .with_columns(rank=pl.int_range(pl.len()).over("key"), sharers=pl.len().over("key").cast(pl.Int64))
     )
+    nothing = {"attempts": 0, "doubt": False, "replies": 0, "invalid": 0, "refused": False}
+    columns = [name for name in tallied.columns if name not in ("key", "credits", "unknown")]
     return rows.join(tallied, on="key", how="left", maintain_order="left").select(
         "key",
-        pl.col("attempts").fill_null(0),
         _share("credits"),
         _share("unknown"),
-        "answer",
-        "last",
-        pl.col("doubt").fill_null(False),
+        *(pl.col(name).fill_null(nothing[name]) if name in nothing else name for name in columns),
         again=(pl.col("rank") > 0) & pl.col("key").is_not_null(),
     )
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from journeybatch import __version__
 from journeybatch.history import History
-from journeybatch.results import REQUESTS, RESULTS, Counts, View, write_requests, write_results
+from journeybatch.results import RESULTS, Counts, View, write_results
+from journeybatch.statement import REQUESTS, write_requests
 
 if TYPE_CHECKING:
     from journeybatch.job import Job
@@ -23,9 +24,10 @@ def write_views(job: Job, history: History, journal: Path, surveyed: Survey) -> 
         journal=journal,
         history=history,
         surveyed=surveyed,
+        facts=job.stand(history, surveyed).facts,
         frames=job.frames,
         schema=dict(job.schema),
-        answer=spec.answer.column,
+        reader=job.reader,
         prefix=spec.output_prefix or "",
         metadata={
             "journeybatch.job": spec.name,
@@ -39,6 +41,6 @@ def write_views(job: Job, history: History, journal: Path, surveyed: Survey) -> 
         earlier = output / "requests" / f"{run.number}.parquet"
         if not earlier.exists():
             earlier.parent.mkdir(mode=0o700, exist_ok=True)
-            write_requests(view, earlier, run.number)
-    write_requests(view, output / REQUESTS, latest)
+            write_requests(history, journal, earlier, run.number, view.metadata)
+    write_requests(history, journal, output / REQUESTS, latest, view.metadata)
     return counts

@@ -1,4 +1,4 @@
-"""The endpoint's JSON and SSE, both ways, and what an attempt's end means.
+"""The endpoint's replies, JSON and SSE, and what an attempt's end means.
 
 ``judge`` and ``lost`` are the one place that says what an attempt may have cost. The endpoint does not document
 what it bills on failure, so whatever may have been billed is ``unknown``; ``bills_errors`` turns every ``free``
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from journeybatch.errors import ApiFailure, Charge, Then
-from journeybatch.records import Completion, Message, Reply
+from journeybatch.records import Completion, Reply
 
 KEPT_HEADERS = frozenset(
     ("content-type", "date", "location", "retry-after", "retry-after-ms", "x-journeybatch-emulator", "x-request-id")
@@ -36,19 +36,6 @@ _DATE = re.compile(
     r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [0-9 ][0-9] [0-9:]{8} [1-9][0-9]{3}"  # asctime's, obsolete and still valid
 )
 _MAX_INT64 = 2**63 - 1
-
-
-def encoder(model: str, parameters: Mapping[str, Any], stream: bool) -> Callable[[Sequence[Message]], bytes]:
-    """A function from messages to a request body. All but the messages is encoded once: it is the same for
-    every row."""
-    frozen = {"model": model, **parameters} | ({"stream": True} if stream else {})
-    prefix = msgspec.json.encode(frozen)[:-1] + b',"messages":'
-    encode = msgspec.json.Encoder().encode
-
-    def body(messages: Sequence[Message]) -> bytes:
-        return prefix + encode(messages) + b"}"
-
-    return body
 
 
 # -- what an attempt's end means ------------------------------------------------------------------------------

@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from journeybatch import accounted as module
-from journeybatch.accounted import accounted, shortcoming
+from journeybatch.accounted import accounted
+from journeybatch.archive import mapped, read_history, received
+from journeybatch.attempts import CHARGES
 from journeybatch.entries import Began
 from journeybatch.errors import ApiFailure, BudgetReached, DiskFull
-from journeybatch.history import CHARGES, mapped, read_history, received
 from journeybatch.journal import open_journal
 from journeybatch.ledger import Ledger
 from journeybatch.records import Completion, Message, Price, Prompt, Reply, Request
+from journeybatch.verdict import ERRORS
 
 PRICE = Price(1, 5)
 A, B = b"a" * 16, b"b" * 16
@@ -183,7 +185,7 @@ async def test_a_whole_completion_is_settled_whatever_it_says(books, name, bills
     assert end_of(history) == ("settled", 1, 5, error, 200)
     assert (history.run.spent, history.run.unknown, history.run.in_doubt) == (1, 4, 0)
     assert books.agree(history)
-    assert shortcoming(done.reply) == error
+    assert [ERRORS.get(verdict.code) for verdict in done.verdicts] == [error]
 
 
 BROKEN_ONES = {

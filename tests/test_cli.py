@@ -13,6 +13,7 @@ import pytest
 from conftest import KEY, Flow, spawned
 
 from journeybatch import yamlfile
+from journeybatch.cli import asking
 from journeybatch.emulator import read_bill
 
 ROOT = Path(__file__).parent.parent
@@ -51,8 +52,19 @@ BAD = {
     "temperature of 3": ("model: deepseek-chat", "model: gpt-4o\nparameters: {temperature: 3}", "temperature"),
     "concurrency 0": ("concurrency: 2", "concurrency: 0", "concurrency"),
     "wrong type": ("concurrency: 2", "concurrency: '2'", "concurrency"),
-    "a cascade": ("deepseek-chat", "[qwen-turbo, gpt-4o]", "not yet"),
-    "packing": ("concurrency: 2", "concurrency: 2\npack: 8", "not yet"),
+    "a cascade that asks twice": ("deepseek-chat", "[qwen-turbo, gpt-4o]\nsamples: 2", "a cascade asks each row once"),
+    "one model in a cascade": ("deepseek-chat", "deepseek-chat\nescalate: [invalid]", "no model to go up to"),
+    "packing a stream": ("concurrency: 2", "concurrency: 2\npack: 8\nstream: true", "not streamed"),
+    "a pack of nothing": ("concurrency: 2", "concurrency: 2\npack: 0", "expected"),
+    "a pack without room": (
+        "concurrency: 2",
+        "concurrency: 2\npack: {rows: 8, characters: 1000}\nanswer: {fields: {a: {type: string, description: "
+        + "x" * 900
+        + "}}}",
+        "too few",
+    ),
+    "a schema that is not there": ("concurrency: 2", "concurrency: 2\nanswer: {schema: none.json}", "none.json"),
+    "a field of no type": ("concurrency: 2", "concurrency: 2\nanswer: {fields: {a: strnig}}", "strnig"),
     "collision of columns": ("concurrency: 2", "concurrency: 2\nanswer: {column: text}", "output_prefix"),
     "not YAML": ("concurrency: 2", "concurrency: [2", "colours.yaml"),
     "key for a foreign host": ("api: emulator", "api: {base_url: 'https://example.com/v1'}", "--allow-host"),
@@ -254,6 +266,35 @@ def test_chat_and_account_talk_to_a_server(
     said = call("account", "--api", served.base_url)
     assert said.code == 3
     assert "wrong-key" not in said.err + said.out
+
+
+def test_an_account_is_told_in_columns_and_without_control_sequences(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, object] = {"credits": 12.5, "a_long_name_of_it": "\x1b[31mred\x1b[0m", "active": True, "none": None}
+
+    async def account(*_: object) -> dict[str, object]:
+        return told
+
+    monkeypatch.setenv("JOURNEYAPI_KEY", KEY)
+    monkeypatch.setattr(asking, "fetch_account", account)
+    lines = call("account").out.splitlines()
+    names = ["credits", "a_long_name_of_it", "active", "none"]
+    values = ["12.5", "red", "true", "null"]
+    assert lines == [f"{name + ':':<20}{value}" for name, value in zip(names, values, strict=True)]
+    assert json.loads(call("account", "--json").out) == told
+
+
+def test_an_endpoint_without_an_account_has_an_unknown_balance(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def account(*_: object) -> None:
+        return None
+
+    monkeypatch.setenv("JOURNEYAPI_KEY", KEY)
+    monkeypatch.setattr(asking, "fetch_account", account)
+    said = call("account")
+    assert (said.code, said.out, said.err) == (0, "balance: unknown (this endpoint has no /account)\n", "")
+    said = call("account", "--json")
+    assert (said.code, json.loads(said.out)) == (0, {"credits": None})
 
 
 def test_chat_with_the_emulator_needs_no_key(call: Call) -> None:

@@ -51,8 +51,9 @@ def test_every_entry_comes_back_as_it_was(entry):
 
 def test_the_bytes_of_an_entry_do_not_change_between_versions():
     key = bytes(range(16))
-    began = "970101" + "a36a6f62" + "a27b7d" + "c3c2" + "cb4000000000000000"
-    assert encode(Began(1, "job", "{}", True, False, 2.0)).hex() == began
+    began = "0101" + "a36a6f62" + "a27b7d" + "c3c2" + "cb4000000000000000"
+    assert encode(Began(1, "job", "{}", True, False, 2.0)).hex() == "98" + began + "c400"
+    assert decode(bytes.fromhex("97" + began)) == Began(1, "job", "{}", True, False, 2.0), "written by 0.1.0"
     assert encode(Intent(5, 1, key, "m", 1, 5, 0.0)).hex() == f"98020501c410{key.hex()}a16d0105cb0000000000000000"
     assert encode(Finished(1, 0.0)).hex() == "930601cb0000000000000000"
     assert [encode(GivenUp(b"", "", "", 0.0))[1], encode(Settled(0, 0, "free", 0, 0, None, None, None, 0.0))[1]] == [

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from journeybatch.archive import mapped, read_history, received
+from journeybatch.attempts import FREE, SETTLED, UNKNOWN, Run
 from journeybatch.entries import Began, Finished, GivenUp, Intent, Received, Settled, encode
 from journeybatch.errors import OutputError
 from journeybatch.frames import Gap, pack
-from journeybatch.history import FREE, SETTLED, UNKNOWN, History, Run, mapped, read_history, received
+from journeybatch.history import History
 
 A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
 BEGAN = Began(1, "job", '{"ask": 1}', False, False, 100.0)
@@ -293,7 +295,7 @@ def test_a_journal_that_cannot_be_read_is_one_clear_error(tmp_path, monkeypatch)
     def refuse(*_, **__):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("journeybatch.history.mmap.mmap", refuse)
+    monkeypatch.setattr("journeybatch.archive.mmap.mmap", refuse)
     with pytest.raises(OutputError, match="cannot be read: Input/output error"):
         read_history(path)
 

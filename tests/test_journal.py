@@ -18,10 +18,11 @@ from test_history import BEGAN, intent, reply, settled, told
 from trio.testing import MockClock
 
 from journeybatch import journal as module
+from journeybatch.archive import mapped, read_history, received
 from journeybatch.entries import Began, Finished, GivenUp, Intent, Received, Settled
 from journeybatch.errors import DiskFull, OutputError, RunLocked
 from journeybatch.frames import MAGIC, pack
-from journeybatch.history import History, mapped, read_history, received
+from journeybatch.history import History
 from journeybatch.journal import BALLAST, BALLAST_BYTES, SYNC_EVERY, SYNC_WITHIN_S, Journal, locked, open_journal
 
 

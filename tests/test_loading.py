@@ -303,17 +303,6 @@ def test_a_missing_key_is_named(missing):
 @pytest.mark.parametrize(
     "change",
     [
-        {"model": ["deepseek-chat", "gpt-4o"]},
-        {"escalate": ["invalid"]},
-        {"answer": {"fields": {"score": "number"}}},
-        {"answer": {"schema": "file.json"}},
-        {"pack": 8},
-        {"pack": "auto"},
-        {"pack": {"rows": 3, "characters": 100}},
-        {"samples": 2},
-        {"reuse": ["../other"]},
-        {"max_age": "30d"},
-        {"limits": {"credits_per_day": 5}},
         {"engine": "ray"},
         {"sinks": [{"csv": "x"}]},
         {"input": {"database": "sqlite:///x", "query": "select 1"}},

@@ -1,4 +1,4 @@
-"""The endpoint's JSON and SSE, both ways, and what an attempt's end means."""
+"""The endpoint's replies, JSON and SSE, and what an attempt's end means."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from journeybatch.errors import ApiFailure
-from journeybatch.records import Completion, Message, Reply
-from journeybatch.wire import KEPT_HEADERS, clean, delta, encoder, events, excerpt, judge, lost, retry_after_s
+from journeybatch.records import Completion, Reply
+from journeybatch.wire import KEPT_HEADERS, clean, delta, events, excerpt, judge, lost, retry_after_s
 
 MIB = 2**20
 REPLY = {
@@ -70,51 +70,6 @@ def judged(body, status=200):
     for count in (reply.prompt_tokens, reply.completion_tokens):
         assert count is None or (type(count) is int and 0 <= count < 2**63)
     return reply
-
-
-# -- what is sent ---------------------------------------------------------------------------------------------
-
-
-def test_a_request_says_the_model_the_parameters_and_last_the_messages():
-    body = encoder("gpt-4o", {"temperature": 0.2, "stop": ["\n"]}, False)([Message("user", 'Größe? "😀"\n\x00')])
-    pairs = json.loads(body, object_pairs_hook=list)
-    assert [name for name, _ in pairs] == ["model", "temperature", "stop", "messages"]
-    assert json.loads(body) == {
-        "model": "gpt-4o",
-        "temperature": 0.2,
-        "stop": ["\n"],
-        "messages": [{"role": "user", "content": 'Größe? "😀"\n\x00'}],
-    }
-
-
-def test_a_stream_is_asked_for_only_when_the_job_says_so():
-    messages = [Message("system", "s"), Message("user", "u")]
-    plain, streamed = (json.loads(encoder("m", {}, stream)(messages)) for stream in (False, True))
-    assert list(plain) == ["model", "messages"]
-    assert list(streamed) == ["model", "stream", "messages"]
-    assert streamed["stream"] is True
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
-)
-names = st.text(max_size=8).filter(lambda name: name not in ("model", "messages", "stream"))
-
-
-@laws
-@given(
-    st.text(),
-    st.dictionaries(names, json_values, max_size=4),
-    st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), st.text()), max_size=4),
-    st.booleans(),
-)
-def test_what_is_encoded_is_what_was_meant(model, parameters, messages, stream):
-    said = json.loads(encoder(model, parameters, stream)(messages))
-    expected = {"model": model, **parameters, **({"stream": True} if stream else {})}
-    assert said == {**expected, "messages": [{"role": m.role, "content": m.content} for m in messages]}
-    assert list(said)[-1] == "messages"
 
 
 # -- what an attempt's end means ------------------------------------------------------------------------------

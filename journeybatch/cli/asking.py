@@ -2,39 +2,54 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import Any
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 import httpx
+import msgspec
 
-from journeybatch import catalog, wire
+from journeybatch import catalog, payload, wire
 from journeybatch.cli import screen
-from journeybatch.cli.environment import read_world
+from journeybatch.cli.environment import price_book, read_world
 from journeybatch.client import Client, Endpoint
 from journeybatch.dispatch import connected
-from journeybatch.endpoint import choose_endpoint
-from journeybatch.errors import STOPS, ApiFailure, JobError, MissingKey, Outage, RunStopped
+from journeybatch.endpoint import choose_endpoint, provider_of
+from journeybatch.errors import STOPS, ApiFailure, JobError, MissingKey, Outage, RunStopped, SpecError, Unanswered
 from journeybatch.job import World
+from journeybatch.pricebook import choose_price, measured_prices, remember
 from journeybatch.records import Completion, Message
 from journeybatch.sections import Api
 from journeybatch.transport import proxied
 
+if TYPE_CHECKING:
+    from journeybatch.measuring import Measured
+
 TIMEOUT_S = 60.0
+_EMULATOR = Endpoint("http://127.0.0.1/api/v1", key="emulator", emulated=True)
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option("--measure", metavar="MODEL", help="Learn a price from the account's balance (not built yet).")
-def models(as_json: bool, measure: str | None) -> None:
+@click.option("--measure", metavar="MODEL", help="Learn MODEL's price from the account's balance; up to 20 credits.")
+@click.option("--api", help="emulator, or a base URL instead of JourneyAPI's.")
+@click.option("--allow-host", "allow_hosts", multiple=True, metavar="HOST", help="Let a key go to HOST.")
+@click.option("--yes", is_flag=True, help="Answer yes to questions about cost.")
+def models(as_json: bool, measure: str | None, api: str | None, allow_hosts: tuple[str, ...], yes: bool) -> None:
     """The catalogue: credits per request, where each price is from, and what a model refuses."""
+    world = read_world(allow_hosts)
+    measured = measured_prices(price_book(world.environ), provider_of(_api(api), world.environ))
     if measure is not None:
-        raise JobError("--measure: not yet; give the price with `credits: {MODEL: N}` in the job or the user config")
-    known = read_world().config.credits
-    names = [*catalog.MODELS, *(name for name in known if name not in catalog.MODELS)]
+        _measure(measure, api, world, yes=yes, as_json=as_json)
+        return
+    known = world.config.credits
+    names = dict.fromkeys((*catalog.MODELS, *known, *measured))
     rows = []
     for name in names:
-        price = catalog.price(name, {}, known)
+        price = choose_price(name, {}, known, measured)
         refuses = sorted(catalog.MODELS[name].refuses) if name in catalog.MODELS else []
         rows.append((name, price, refuses))
     if as_json:
@@ -51,17 +66,88 @@ def models(as_json: bool, measure: str | None) -> None:
     )
 
 
+def _measure(model: str, api: str | None, world: World, *, yes: bool, as_json: bool) -> None:
+    """Learn a price, say it, and put it into the price book. Exits with 1 where it could not be learned."""
+    import anyio
+
+    from journeybatch.measuring import MOST_CREDITS, measure
+
+    endpoint = _EMULATOR if api == "emulator" else _endpoint(api, world.allow_hosts, world)
+    if not (endpoint.emulated or yes):
+        _agree(f"Measuring {screen.safe(model)} at {endpoint.provider} costs up to {MOST_CREDITS} credits.")
+
+    async def learn() -> Measured:
+        async with _connected(endpoint, world) as client:
+            return await measure(client, model)
+
+    try:
+        measured = anyio.run(learn)
+    except ApiFailure as failure:
+        raise _stopped(failure) from None
+    kept = _remember(measured, world) if measured.credits is not None else None
+    if as_json:
+        screen.out_json({**msgspec.structs.asdict(measured), "remembered": kept and str(kept)})
+    else:
+        (screen.out if measured.credits is not None else screen.stderr().line)(screen.safe(measured.message))
+        if kept is not None:
+            screen.out(f"remembered in {kept}")
+    if measured.credits is None:
+        raise click.exceptions.Exit(1)
+
+
+def _agree(question: str) -> None:
+    """Raises Unanswered unless somebody says yes."""
+    if not screen.can_ask():
+        raise Unanswered(f"{question} Nobody is there to agree: say --yes; nothing was sent")
+    if not screen.confirm(f"{question} Go on?"):
+        raise Unanswered("nothing was sent")
+
+
+def _remember(measured: Measured, world: World) -> Path | None:
+    """Where the price was written down. What was paid for is never lost to a file that cannot be written."""
+    by_hand = f"give it by hand with `credits: {{{screen.safe(measured.model)}: {measured.credits}}}`"
+    book, say = price_book(world.environ), screen.stderr().line
+    if book is None:
+        say(f"there is no config directory to remember the price in; {by_hand}")
+        return None
+    try:
+        remember(book, measured.provider, measured.model, measured.measurement())
+    except JobError as error:
+        say(f"{error}; {by_hand}")
+        return None
+    if world.config.credits.get(measured.model, measured.credits) != measured.credits:
+        say(f"your config's credits give another price for {screen.safe(measured.model)}, and come first")
+    return book
+
+
+def _api(api: str | None) -> Api:
+    """What ``--api`` names. Raises SpecError."""
+    try:
+        return Api.model_validate({"base_url": api} if api and "://" in api else {"kind": api or "journeyapi"})
+    except ValueError:
+        raise SpecError(
+            f"--api {screen.safe(api)}: expected journeyapi, emulator, or a base URL such as https://host/api/v1"
+        ) from None
+
+
 def _endpoint(api: str | None, allow_hosts: tuple[str, ...], world: World) -> Endpoint:
     if api == "emulator":
         raise MissingKey("the emulator has no standing account; start `journeybatch emulate` and give its URL as --api")
-    chosen = Api.model_validate({"base_url": api} if api and "://" in api else {"kind": api or "journeyapi"})
-    return choose_endpoint(chosen, world.environ, {*allow_hosts, *world.config.allow_hosts})
+    return choose_endpoint(_api(api), world.environ, {*allow_hosts, *world.config.allow_hosts})
+
+
+def _connected(endpoint: Endpoint, world: World) -> AbstractAsyncContextManager[Client]:
+    """A client for ``endpoint``; the emulator answers in this process."""
+    if endpoint.emulated:
+        from journeybatch.emulator import Emulator
+
+        return connected(endpoint, Emulator().transport(), TIMEOUT_S, None)
+    return connected(endpoint, None, TIMEOUT_S, proxied(httpx.URL(endpoint.base_url), world.environ))
 
 
 async def fetch_account(endpoint: Endpoint, world: World) -> dict[str, Any] | None:
     """The account behind ``endpoint``. Raises ApiFailure."""
-    proxy = proxied(httpx.URL(endpoint.base_url), world.environ)
-    async with connected(endpoint, None, TIMEOUT_S, proxy) as client:
+    async with _connected(endpoint, world) as client:
         return await client.account()
 
 
@@ -82,13 +168,21 @@ def account(api: str | None, allow_hosts: tuple[str, ...], as_json: bool) -> Non
         data = anyio.run(fetch_account, _endpoint(api, allow_hosts, world), world)
     except ApiFailure as failure:
         raise _stopped(failure) from None
-    if data is None:
-        raise JobError("this endpoint does not tell the account's balance")
     if as_json:
-        screen.out_json(data)
-        return
+        screen.out_json({"credits": None} if data is None else data)
+    elif data is None:
+        screen.out("balance: unknown (this endpoint has no /account)")
+    else:
+        _tell_account(data)
+
+
+def _tell_account(data: dict[str, Any]) -> None:
+    """One line for each thing that the endpoint tells, the values below each other."""
+    names = {name: screen.safe(name) + ":" for name in data}
+    width = min(max(map(len, names.values()), default=0), 30)
     for name, value in data.items():
-        screen.out(f"{screen.safe(name) + ':':<14}{screen.safe(value)}")
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        screen.out(f"{names[name]:<{width}}  {screen.safe(text)}".rstrip())
 
 
 @click.command()
@@ -107,21 +201,18 @@ def chat(
     world = read_world(allow_hosts)
     catalog.check_parameters(model, {})
     said = [Message("system", system)] if system else []
-    body = wire.encoder(model, {}, not no_stream)([*said, Message("user", prompt)])
+    body = payload.encoder(model, {}, not no_stream)([*said, Message("user", prompt)])
     try:
         if api == "emulator":
-            anyio.run(_chat_emulated, body)
+            anyio.run(_chat_emulated, body, world)
         else:
             anyio.run(_chat, _endpoint(api, allow_hosts, world), world, body)
     except ApiFailure as failure:
         raise _stopped(failure) from None
 
 
-async def _chat_emulated(body: bytes) -> None:
-    from journeybatch.emulator import Emulator
-
-    endpoint = Endpoint("http://127.0.0.1/api/v1", key="emulator", emulated=True)
-    async with connected(endpoint, Emulator().transport(), TIMEOUT_S, None) as client:
+async def _chat_emulated(body: bytes, world: World) -> None:
+    async with _connected(_EMULATOR, world) as client:
         await _print_reply(client, body)
 
 

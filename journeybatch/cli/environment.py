@@ -12,13 +12,14 @@ from journeybatch.config import read_config
 from journeybatch.errors import SpecError
 from journeybatch.job import World
 from journeybatch.loading import load_job
+from journeybatch.pricebook import NAME
 from journeybatch.spec import JobSpec
 
 
 def read_world(allow_hosts: tuple[str, ...] = ()) -> World:
     """Environment variables and the user's config. Raises SpecError for a config that is wrong."""
     environ = dict(os.environ)
-    return World(environ, read_config(_config_path(environ), environ), allow_hosts)
+    return World(environ, read_config(_config_path(environ), environ), allow_hosts, price_book(environ))
 
 
 def _config_path(environ: Mapping[str, str]) -> Path | None:
@@ -29,6 +30,12 @@ def _config_path(environ: Mapping[str, str]) -> Path | None:
     if not base and not environ.get("HOME"):
         return None
     return Path(base or Path(environ["HOME"]) / ".config") / "journeybatch" / "config.yaml"
+
+
+def price_book(environ: Mapping[str, str]) -> Path | None:
+    """Where measured prices are kept: beside the user's config. None where that has no place."""
+    config = _config_path(environ)
+    return None if config is None else config.parent / NAME
 
 
 def load(job: Path | str | Mapping[str, Any] | JobSpec, overrides: Mapping[str, Any], world: World) -> JobSpec:

@@ -7,16 +7,19 @@ from typing import Any
 
 import click
 
+from journeybatch.archive import mapped, read_history, received
+from journeybatch.attempts import CHARGES, request_name
 from journeybatch.audit import audit
 from journeybatch.cli import screen
 from journeybatch.cli.environment import load, read_world
 from journeybatch.errors import Damaged, OutputError, RunLocked
 from journeybatch.export import export as export_table
-from journeybatch.history import CHARGES, History, mapped, read_history, received
+from journeybatch.history import History
 from journeybatch.job import bind
 from journeybatch.journal import NAME, locked
 from journeybatch.preparation import kept_input
-from journeybatch.results import RESULTS, request_name
+from journeybatch.reading import reread
+from journeybatch.results import RESULTS
 from journeybatch.spec import JobSpec
 from journeybatch.summary import read_summary
 from journeybatch.views import write_views
@@ -92,41 +95,47 @@ def show(target: str, row: int, as_json: bool) -> None:
     spec = _spec(directory)
     job = bind(spec, read_world(), path=kept_input(spec, directory))
     seen: dict[bytes, int] = {}
-    prompts = (prompt for frame in job.frames() for prompt in job.ask.prompts(frame, seen))
-    prompt = next(islice(prompts, row, None), None)
-    if prompt is None:
+    questions = (question for frame in job.frames() for question in job.ask.questions(frame, seen))
+    question = next(islice(questions, row, None), None)
+    if question is None:
         raise OutputError(f"{directory}: the input has no row {row}")
-    if isinstance(prompt, Exception):
-        raise prompt
-    story = {
+    if isinstance(question, Exception):
+        raise question
+    keys = [job.ask.key(step, *question, sample) for step in job.ask.steps for sample in range(job.ask.samples)]
+    given_up = [history.given_up[key] for key in keys if key in history.given_up]
+    story: dict[str, Any] = {
         "row": row,
-        "key": prompt.key.hex(),
-        "messages": [{"role": message.role, "content": message.content} for message in prompt.messages],
-        "attempts": _attempts(directory, history, prompt.key),
-        "given_up": history.given_up.get(prompt.key),
+        "key": keys[0].hex(),
+        "messages": [{"role": message.role, "content": message.content} for message in question[0]],
+        "attempts": _attempts(directory, history, set(keys)),
+        "given_up": given_up[-1] if given_up else None,
     }
     if as_json:
         screen.out_json(story)
         return
     screen.out(f"row {row}, key {story['key']}")
-    for message in prompt.messages:
+    for message in question[0]:
         screen.out(f"\n[{message.role}]\n{screen.safe(message.content)}")
-    for attempt in _attempts(directory, history, prompt.key):
-        head = f"\nrequest {attempt['request']}, attempt {attempt['attempt']}: {attempt['outcome']}"
+    for attempt in story["attempts"]:
+        rows = f" for {attempt['rows']} rows" if attempt["rows"] > 1 else ""
+        head = f"\nrequest {attempt['request']} to {attempt['model']}{rows}, attempt {attempt['attempt']}: "
+        head += attempt["outcome"]
         cost = f"{attempt['credits']} to {attempt['credits_max']} credits"
         screen.out(f"{head}, {cost}, status {attempt['status'] or 'none'}, error {attempt['error'] or 'none'}")
         screen.out(screen.safe(attempt["message"] or attempt["reply"]))
     if story["given_up"]:
-        screen.out(f"\ngiven up: {': '.join(map(screen.safe, history.given_up[prompt.key]))}")
+        screen.out(f"\ngiven up: {': '.join(map(screen.safe, story['given_up']))}")
 
 
-def _attempts(directory: Path, history: History, key: bytes) -> list[dict[str, Any]]:
+def _attempts(directory: Path, history: History, keys: set[bytes]) -> list[dict[str, Any]]:
     a = history.attempts
     with mapped(directory / NAME) as journal:
         return [
             {
                 "request": request_name(a.request[i]),
                 "attempt": a.attempt[i],
+                "model": a.model[i],
+                "rows": a.prompts(i),
                 "outcome": CHARGES[a.charge[i]],
                 "credits": a.credits[i],
                 "credits_max": a.credits_max[i],
@@ -136,7 +145,7 @@ def _attempts(directory: Path, history: History, key: bytes) -> list[dict[str, A
                 "reply": received(journal, a.offset[i]).body.decode("utf-8", "replace") if a.offset[i] >= 0 else None,
             }
             for i in range(len(a))
-            if key in a.keys_of(i)
+            if keys & set(a.keys_of(i))
         ]
 
 
@@ -161,6 +170,7 @@ def export(target: str, to: Path | None) -> None:
     total = summary.get("rows", {}).get("total")
     spec = _spec(directory)
     job = bind(spec, read_world(), limit=total, path=kept_input(spec, directory))
+    reread(history, directory / NAME, job.reader)
     surveyed = job.survey()
     surveyed.check_problems()
     counts = write_views(job, history, directory / NAME, surveyed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain, count, islice
 from typing import Any
 
 import click
@@ -11,9 +12,11 @@ import msgspec
 from journeybatch.cli import screen
 from journeybatch.cli.environment import load, parse_sets, read_world
 from journeybatch.errors import ApiFailure, TemplateError
+from journeybatch.history import History
 from journeybatch.job import Job, World
 from journeybatch.planning import Plan
 from journeybatch.preparation import Options, plan_only
+from journeybatch.records import Price
 from journeybatch.runner import Report
 from journeybatch.runner import run as run_job
 from journeybatch.survey import Survey
@@ -115,14 +118,15 @@ def plan(show: int, balance: bool, **given: Any) -> None:
 
 def _plan(given: dict[str, Any], world: World, *, show: int, balance: bool) -> None:
     spec = load(given["job"], _overridden(given), world)
-    job, planned, surveyed = plan_only(spec, world, Options(limit=given["limit"], retry_failed=given["retry_failed"]))
+    options = Options(limit=given["limit"], retry_failed=given["retry_failed"])
+    job, planned, surveyed, history = plan_only(spec, world, options)
     if balance:
         planned = msgspec.structs.replace(planned, balance=_balance(job, world))
     if given["as_json"]:
         screen.out_json(planned.json())
     else:
         _tell_plan(job, planned)
-        _show(job, planned, surveyed, show)
+        _show(job, planned, surveyed, history, show)
     if planned.problems:
         raise TemplateError("the plan has problems: mend the rows, or let the template handle them; nothing was sent")
 
@@ -143,15 +147,15 @@ def _balance(job: Job, world: World) -> int | None:
 
 
 def _tell_plan(job: Job, planned: Plan) -> None:
-    price, least, most = job.price, planned.credits_min, planned.credits_max
+    least, most = planned.credits_min, planned.credits_max
     cost = f"{least}" if least == most else f"{least} to {most}"
-    each = f"{price.least}" if price.least == price.most else f"{price.least} to {price.most}"
+    each = "; ".join(f"{_interval(tier.price)} a request for {tier.model}: {tier.price.source}" for tier in job.tiers)
     lines = [
         ("rows", planned.rows),
         ("distinct prompts", planned.distinct),
         ("already known", planned.reused),
         ("requests", planned.requests),
-        ("credits", f"{cost}   ({each} a request for {job.spec.model}: {price.source})"),
+        ("credits", f"{cost}   ({each})"),
     ]
     if planned.seconds_estimate is not None:
         lines.append(("seconds, about", planned.seconds_estimate))
@@ -167,16 +171,18 @@ def _tell_plan(job: Job, planned: Plan) -> None:
         screen.out(f"… and {len(planned.problems) - 20} more problems")
 
 
-def _show(job: Job, planned: Plan, surveyed: Survey, number: int) -> None:
-    from itertools import islice
+def _interval(price: Price) -> str:
+    return f"{price.least}" if price.least == price.most else f"{price.least} to {price.most}"
 
-    from journeybatch.survey import prompts
-    from journeybatch.wire import encoder
 
+def _show(job: Job, planned: Plan, surveyed: Survey, history: History, number: int) -> None:
+    """Print the first requests as they will be sent, but for the items' tokens where the run has no journal yet."""
     if not number:
         return
-    body = encoder(job.spec.model, job.spec.parameters, job.spec.stream)
-    wanted = prompts(job.frames(), surveyed, job.ask, planned.wanted)
-    for prompt in islice(wanted, number):
-        screen.out(f"\n{prompt.key.hex()}")
-        screen.out(msgspec.json.format(body(prompt.messages)).decode())
+    requests = chain.from_iterable(
+        job.requests(surveyed, step, wanted, history, count(history.next_request))
+        for step, wanted in enumerate(planned.wanted)
+    )
+    for request in islice(requests, number):
+        screen.out("\n" + " ".join(prompt.key.hex() for prompt in request.prompts))
+        screen.out(screen.safe(msgspec.json.format(request.body).decode()))

@@ -1,0 +1,124 @@
+"""Replies read: one verdict for each prompt that a reply was to answer.
+
+Reading is free and can be done again: when what counts as an answer changes, every reply in the journal is read
+anew before anything is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from journeybatch.answers import Contract, Invalid, text_contract
+from journeybatch.archive import mapped, received
+from journeybatch.attempts import SETTLED
+from journeybatch.entries import Received, Reread
+from journeybatch.errors import ApiFailure
+from journeybatch.escalation import Rules, declines
+from journeybatch.history import History
+from journeybatch.identity import KEY_BYTES
+from journeybatch.items import Missed, answers, token
+from journeybatch.records import Completion, Reply
+from journeybatch.verdict import ANSWERED, DECLINED, INVALID, MISSED, REFUSED, UNREAD, WEAK, Verdict
+from journeybatch.wire import clean, judge
+
+
+class Reader:
+    """Reads replies by a contract (what an answer is) and the rules of a cascade (what is good enough)."""
+
+    def __init__(self, contract: Contract, rules: Rules = Rules()) -> None:  # noqa: B008  frozen
+        self.contract, self.rules = contract, rules
+
+    @cached_property
+    def identity(self) -> bytes:
+        """Eight bytes that name this way of reading; empty for plain text without rules."""
+        said = self.rules.identity
+        if not self.contract.structured and not said:
+            return b""
+        return blake2b(f"{self.contract.identity}\n{said}".encode(), digest_size=8).digest()
+
+    def read(self, reply: Reply, journal: bytes, request: int, keys: Sequence[bytes]) -> list[Verdict]:
+        """The verdicts on a reply to ``request``, asked under the tokens of ``journal``, for its ``keys`` in order."""
+        if len(keys) == 1:
+            return [self._alone(reply)]
+        if reply.text is None:
+            return [Verdict(MISSED, message=f"the whole pack was refused: {clean(reply.refusal or '')}")] * len(keys)
+        found = answers(reply.text, [token(journal, request, key) for key in keys])
+        return [self._item(item, reply) for item in found]
+
+    def _alone(self, reply: Reply) -> Verdict:
+        if reply.text is None:
+            return Verdict(REFUSED, message=clean(reply.refusal or ""))
+        try:
+            values = self.contract.read(reply.text)
+        except Invalid as why:
+            declined = declines(reply.text)
+            return Verdict(REFUSED if declined else INVALID, text=reply.text, message=clean(str(why)))
+        return self._answered(values, reply.text, reply)
+
+    def _item(self, item: Any, reply: Reply) -> Verdict:
+        if isinstance(item, Missed):
+            return Verdict(MISSED, message=f"the item was {item.why} in the reply to its pack")
+        text = item if isinstance(item, str) else msgspec.json.encode(item).decode()
+        try:
+            values = self.contract.check(item)
+        except Invalid as why:  # asked again, in the end alone: only then is it the row's own fault
+            return Verdict(MISSED, text=text, message=clean(str(why)))
+        return self._answered(values, text, reply)
+
+    def _answered(self, values: dict[str, Any], text: str, reply: Reply) -> Verdict:
+        weak = self.rules.weak(reply.finish_reason, values)
+        code = WEAK if weak else ANSWERED
+        if not self.contract.structured and declines(text) and (not weak or "refusal" in self.rules.on):
+            code = DECLINED
+        return Verdict(code, values, text, sense=self._sense(values) if self.rules.disagree > 1 else 0)
+
+    def _sense(self, values: dict[str, Any]) -> int:
+        said = self.contract.sense(values).encode("utf-8", "replace")
+        return int.from_bytes(blake2b(said, digest_size=8).digest(), "big") or 1
+
+    def verdicts(self, entry: Received, journal: bytes) -> list[Verdict]:
+        """The verdicts on a reply as it stands in a journal; all ``UNREAD`` where it is no whole completion."""
+        keys = [entry.keys[at : at + KEY_BYTES] for at in range(0, len(entry.keys), KEY_BYTES)]
+        try:
+            reply = judge(Completion(entry.status, entry.headers, entry.body, entry.latency_s))
+        except ApiFailure:
+            return [Verdict(UNREAD)] * len(keys)
+        return self.read(reply, journal, entry.request, keys)
+
+
+PLAIN = Reader(text_contract("response"))
+"""Any text is an answer."""
+
+
+def codes_of(verdicts: Sequence[Verdict]) -> tuple[bytes, bytes]:
+    """Codes and senses as an entry holds them; senses are left out where nobody compares."""
+    codes = bytes(verdict.code for verdict in verdicts)
+    if not any(verdict.sense for verdict in verdicts):
+        return codes, b""
+    return codes, b"".join(verdict.sense.to_bytes(8, "big") for verdict in verdicts)
+
+
+def reread(history: History, path: Path, reader: Reader, *, all_of_them: bool = False) -> list[Reread]:
+    """Read every settled reply that nobody has read by this reader's rules (or ``all_of_them``), and fold the new
+    verdicts into ``history``. Returns the entries for whoever holds the journal at ``path`` open."""
+    a = history.attempts
+    history.read_by(reader.identity)
+    unread = [i for i in range(len(a)) if a.charge[i] == SETTLED and a.offset[i] >= 0]
+    if not all_of_them:
+        unread = [i for i in unread if history.is_unread(i, reader.identity)]
+    if not unread:
+        return []
+    entries = []
+    with mapped(path) as buffer:
+        for i in unread:
+            entry = received(buffer, a.offset[i])
+            codes, senses = codes_of(reader.verdicts(entry, history.origin(i)))
+            entries.append(Reread(a.offset[i], reader.identity, codes, senses))
+            history.read_again(i, reader.identity, codes, senses)
+    return entries

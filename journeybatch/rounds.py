@@ -1,0 +1,86 @@
+"""What a run asks, round by round: what is left to ask once a round is done is a question to the history."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from itertools import chain
+
+from journeybatch.dispatch import Dispatch, Terms
+from journeybatch.entries import GivenUp
+from journeybatch.history import History
+from journeybatch.job import Job
+from journeybatch.preparation import Options, Prepared
+from journeybatch.records import Request
+from journeybatch.results import count
+from journeybatch.standing import Standing
+from journeybatch.survey import Survey
+from journeybatch.verdict import ANSWERED, DECLINED
+
+_LOST = {"invalid": "its reply could not be read as `answer` says", "refusal": "the model refused"}
+
+
+def terms_of(job: Job, options: Options) -> Terms:
+    """How the requests of ``job`` are sent."""
+    spec, rules = job.spec, job.spec.rules
+    heard = rules.up | {ANSWERED, DECLINED} if rules.disagree > 1 else rules.up
+    return Terms(
+        spec.concurrency,
+        spec.limits,
+        spec.retry,
+        spec.api.bills_errors,
+        random.Random(options.seed),  # noqa: S311  jitter
+        job.reader,
+        spec.answer.on_invalid == "ask_again",
+        {tier.model: heard for tier in job.tiers[:-1]},
+    )
+
+
+def rounds(ready: Prepared, deed: Dispatch) -> Iterator[Iterator[Request]]:
+    """What is to be asked, and once that is done, what is then to be asked: rows that their pack missed, that could
+    not be read, that go up. Each round asks in smaller packs, or for the last time, or higher up, so there is an end.
+    """
+    history, job = ready.journal.history, ready.job
+    wanted = ready.plan.wanted
+    while any(rows.any() for rows in wanted):
+        deed.more = False
+        yield chain.from_iterable(
+            job.requests(ready.surveyed, step, rows, history, _numbers(history)) for step, rows in enumerate(wanted)
+        )
+        if not deed.more:
+            return
+        standing = job.stand(history, ready.surveyed)
+        give_up_lost(ready, standing)
+        counts = count(standing.facts, history)
+        deed.numbers.answered, deed.numbers.failed, deed.numbers.reused = counts.answered, counts.failed, counts.reused
+        wanted = standing.wanted
+
+
+def _numbers(history: History) -> Iterator[int]:
+    """Request numbers that nobody has used."""
+    while True:
+        history.next_request += 1
+        yield history.next_request - 1
+
+
+def give_up_lost(ready: Prepared, standing: Standing) -> None:
+    """Write down which keys have failed by what was read of them."""
+    for key, error in standing.lost:
+        ready.journal.append(GivenUp(key, error, _LOST[error], time.time()))
+
+
+def sharers(surveyed: Survey) -> dict[bytes, int]:
+    """How many rows share a key, for keys of more than one row."""
+    import polars as pl
+
+    found: dict[bytes, int] = {}
+    for keys in surveyed.steps:
+        found.update(keys.drop_nulls().value_counts(name="n").filter(pl.col("n") > 1).iter_rows())
+    return found
+
+
+def give_up_doubts(ready: Prepared, standing: Standing) -> None:
+    """Under ``on_unknown: fail``, what a killed run left in doubt has failed."""
+    for key in standing.held:
+        ready.journal.append(GivenUp(key, "in_doubt", "an attempt may have been charged", time.time()))

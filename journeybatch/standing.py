@@ -1,0 +1,195 @@
+"""Where every row stands: what it still wants asked, and what its results say. Pure, and the same for the plan, the
+run, the results and whoever looks at them later.
+
+A row's way leads through the steps of its ask. At each step its key is open, answered, failed or held; an answer
+that a rule of the cascade finds wanting sends the row up to the next model. The result is the answer of the highest
+model that gave one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from journeybatch.asking import Step
+from journeybatch.escalation import Rules
+from journeybatch.history import History
+from journeybatch.survey import Survey
+from journeybatch.tally import by_row, tally
+from journeybatch.verdict import ERRORS, INVALID, READABLE, REFUSED
+
+if TYPE_CHECKING:
+    import polars as pl
+
+OPEN, ANSWERED, FAILED, HELD = range(4)
+"""What a key has come to at its step. Open: to be asked. Failed: given up, or answered as often as the job allows and
+never so that it could be read. Held: in doubt, and the job wants that left alone."""
+
+
+_OF_KEYS = (
+    *("key", "attempts", "credits", "unknown", "answer", "sense", "borrowed", "last", "doubt"),
+    *("state", "up", "error", "message", "sealed"),
+)
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """What a job makes of what it heard: the ``rules`` of its cascade, how often a prompt is asked until its reply
+    can be read (``tries``), whether keys in doubt are left alone (``hold``), and since when (Unix seconds) an answer
+    is not too old."""
+
+    rules: Rules = Rules()
+    tries: int = 1
+    hold: bool = False
+    since: float | None = None
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """``facts``: one row per result row: ``key`` of the first step, ``status``, ``attempts``, ``credits`` and
+    ``unknown`` (micro-credits), ``answer`` and ``last`` (indices of attempts), ``answer_key`` and ``step`` of
+    the answer, ``doubt``, ``again`` (answered through another row or directory), ``error`` and ``message`` of a failed
+    row. ``wanted``: per step, which rows are to be asked now, each key once. ``lost``: keys that have failed and that
+    nobody has given up yet, with the error; ``held``: keys in doubt that the job wants left alone. ``stay``
+    and ``ahead``: per step, which rows will come to be asked, each key once, if no row climbs any further, and if all
+    do. ``climbed``: how many rows went up from the first model, of how many that it is done with."""
+
+    facts: pl.DataFrame
+    wanted: list[pl.Series]
+    lost: list[tuple[bytes, str]]
+    held: list[bytes]
+    stay: list[pl.Series]
+    ahead: list[pl.Series]
+    climbed: tuple[int, int] = (0, 0)
+
+
+def stand(history: History, surveyed: Survey, steps: Sequence[Step], policy: Policy) -> Standing:
+    """Where each of the survey's rows stands, by what ``history`` tells."""
+    import polars as pl
+
+    states = _states(history, policy)
+    none = pl.lit(None, pl.Int64)
+    rows = surveyed.keys.rename("key").to_frame()
+    rows = rows.with_columns(
+        *(pl.lit(0, pl.Int64).alias(name) for name in ("attempts", "credits", "unknown")),
+        *(pl.lit(False).alias(name) for name in ("done", "doubt", "again", "raised")),
+        *(none.alias(name) for name in ("answer", "step", "last")),
+        *(pl.lit(None, pl.String).alias(name) for name in ("error", "message")),
+        answer_key=pl.lit(None, pl.Binary),
+        tier=pl.lit(0, pl.Int16),
+        reach=pl.col("key").is_not_null(),
+        sense=pl.lit(0, pl.UInt64),
+    )
+    found = Standing(rows, [], [], [], [], [])
+    fresh: list[pl.Series] = []
+    for number, (step, keys) in enumerate(zip(steps, surveyed.steps, strict=True)):
+        if step.tier and not step.sample:
+            found = msgspec.structs.replace(found, climbed=_climbed(rows)) if step.tier == 1 else found
+            tier = pl.when("raised").then(pl.lit(step.tier, pl.Int16)).otherwise("tier")
+            rows = rows.with_columns(reach=pl.col("raised"), raised=pl.lit(False), tier=tier)
+        climbs = step.tier < steps[-1].tier
+        ends = number + 1 == len(steps) or steps[number + 1].tier > step.tier
+        rows = _take(rows, by_row(keys, states), number, first=not step.sample, climbs=climbs, ends=ends)
+        fresh.append(rows["@state"].fill_null(OPEN) == OPEN)
+        found.wanted.append(keys.is_first_distinct() & rows["open"])
+        lost = rows.filter("lost").select(here_key="@key", here_error="@error").unique(maintain_order=True)
+        found.lost.extend(lost.rows())
+        found.held.extend(keys.filter(rows["held"]).unique(maintain_order=True))
+    status = pl.when("answered").then(pl.lit("answered")).otherwise(pl.lit("failed"))
+    facts = rows.with_columns(answered=pl.col("answer").is_not_null() & pl.col("done")).select(
+        *("key", "attempts", "credits", "unknown", "answer", "answer_key", "step", "last", "doubt"),
+        *(pl.when(~pl.col("answered")).then(name).alias(name) for name in ("error", "message")),
+        again=pl.col("again") & pl.col("answered"),
+        status=pl.when("done").then(status).otherwise(pl.lit("pending")),
+    )
+    for step, keys, is_open in zip(steps, surveyed.steps, fresh, strict=True):
+        asked = is_open & (facts["status"] == "pending") & keys.is_not_null() & keys.is_first_distinct()
+        found.stay.append(asked & (rows["tier"] == step.tier))
+        found.ahead.append(asked & (rows["tier"] <= step.tier))
+    return msgspec.structs.replace(found, facts=facts)
+
+
+def _climbed(rows: pl.DataFrame) -> tuple[int, int]:
+    return int(rows["raised"].sum()), int((rows["raised"] | rows["done"]).sum())
+
+
+def _take(rows: pl.DataFrame, at: pl.DataFrame, number: int, *, first: bool, climbs: bool, ends: bool) -> pl.DataFrame:
+    """``rows`` after step ``number``, whose keys have come to what ``at`` says.
+
+    ``first``: no earlier step asks the same model. ``climbs``: there is a stronger one. ``ends``: no later step asks
+    the same. Leaves the columns ``open`` and ``lost``, and the step's own ``@key`` and ``@error``.
+    """
+    import polars as pl
+
+    reach, state = pl.col("reach"), pl.col("@state").fill_null(OPEN)
+    answered, failed = reach & (state == ANSWERED), reach & (state == FAILED)
+    same = pl.lit(True) if first else pl.col("@sense").fill_null(0) == pl.col("sense")
+    rows = rows.drop("open", "held", "lost", strict=False).drop(pl.selectors.starts_with("@"))
+    return (
+        rows.hstack(at.rename({name: f"@{name}" for name in at.columns}))
+        .with_columns(
+            open=reach & (state == OPEN),
+            held=reach & (state == HELD),
+            answered=answered,
+            up=((reach & pl.col("@up").fill_null(False)) | (answered & ~same)) & climbs,
+            failed=failed,
+        )
+        .with_columns(
+            lost=pl.col("failed") & ~pl.col("up") & ~pl.col("@sealed").fill_null(False),
+            failed=pl.col("failed") & ~pl.col("up"),
+            better=pl.col("answered") & first,
+        )
+        .with_columns(
+            *(pl.col(name) + pl.col(f"@{name}").cast(pl.Int64) for name in ("attempts", "credits", "unknown")),
+            *(pl.when("better").then(f"@{name}").otherwise(name).alias(name) for name in ("answer", "sense")),
+            *(pl.when("failed").then(f"@{name}").otherwise(name).alias(name) for name in ("error", "message")),
+            step=pl.when("better").then(pl.lit(number, pl.Int64)).otherwise("step"),
+            again=pl.when("better").then(pl.col("@again") | pl.col("@borrowed").fill_null(False)).otherwise("again"),
+            answer_key=pl.when("better").then("@key").otherwise("answer_key"),
+            last=pl.coalesce("@last", "last"),
+            doubt=pl.col("doubt") | (reach & pl.col("@doubt") & (state != ANSWERED)),
+            raised=pl.col("raised") | pl.col("up"),
+            done=pl.col("done") | pl.col("failed") | (pl.col("answered") & ~pl.col("up") & ends),
+            reach=pl.col("answered") & ~pl.col("up"),
+        )
+    )
+
+
+def _states(history: History, policy: Policy) -> pl.DataFrame:
+    """The tally with each key's ``state`` at its step, whether that sends it ``up`` where there is a way up, its
+    ``error`` and ``message``, and whether that stands in the journal (``sealed``)."""
+    import polars as pl
+
+    given_up = pl.DataFrame(
+        [(key, error, message) for key, (error, message) in history.given_up.items()],
+        schema={"key": pl.Binary, "given_up": pl.String, "message": pl.String},
+        orient="row",
+    )
+    answered = pl.col("code").is_in(READABLE).fill_null(False)
+    invalid = pl.col("invalid") >= policy.tries
+    rules = policy.rules
+    error = pl.coalesce(
+        "given_up",
+        pl.when(invalid).then(pl.lit(ERRORS[INVALID])).when(pl.col("refused")).then(pl.lit(ERRORS[REFUSED])),
+    )
+    excused = [name for name in ("invalid", "refusal") if name in rules.on]
+    wanting = pl.col("code").is_in(list(rules.up)).fill_null(False)
+    failing = pl.col("error").is_in(excused) | (~pl.col("error").is_in(["invalid", "refusal"]) & ("error" in rules.on))
+    return (
+        tally(history, policy.since)
+        .join(given_up, on="key", how="full", coalesce=True, maintain_order="left_right")
+        .with_columns(pl.col("refused", "doubt").fill_null(False), pl.col("invalid").fill_null(0))
+        .with_columns(error=error)
+        .with_columns(
+            state=pl.when(answered)
+            .then(ANSWERED)
+            .when(pl.col("error").is_not_null())
+            .then(FAILED)
+            .when(pl.col("doubt") & policy.hold)
+            .then(HELD)
+            .otherwise(OPEN),
+            up=pl.when(answered).then(wanting).otherwise(failing.fill_null(False)),
+            sealed=pl.col("given_up").is_not_null(),
+        )
+        .select(*_OF_KEYS)
+    )

@@ -1,0 +1,39 @@
+"""What reading a delivered reply came to, per prompt: one byte each, as the journal keeps it.
+
+A verdict is a view of the raw reply under one contract and can be had again for nothing. ``WEAK`` and ``DECLINED``
+are answers that a cascade may want to have asked of a stronger model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+UNREAD, ANSWERED, WEAK, DECLINED, MISSED, INVALID, REFUSED = range(7)
+"""Unread: nobody has looked under today's contract. Answered: it could be read. Weak: it could, but an escalation
+rule finds it wanting. Declined: it could, and its text reads like a refusal. Missed: in a pack, the prompt's item
+was absent, doubled or malformed. Invalid: it could not be read as ``answer`` says. Refused: the endpoint marks it as
+a refusal and gives no text."""
+
+READABLE = (ANSWERED, WEAK, DECLINED)
+ERRORS = {MISSED: "missed", INVALID: "invalid", REFUSED: "refusal"}
+"""Words for ``jb_error`` and the ledger's ``error``."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """One prompt's verdict: its ``code``, the ``values`` by column where it could be read, otherwise a ``message``.
+
+    ``text`` is the prompt's own part of the reply. ``sense`` is what two answers are compared by.
+    """
+
+    code: int
+    values: dict[str, Any] = {}
+    text: str | None = None
+    message: str = ""
+    sense: int = 0
+
+
+def error_of(codes: bytes) -> str | None:
+    """The first thing that is wrong with a reply's verdicts, as a word; None where all could be read."""
+    return next((ERRORS[code] for code in codes if code in ERRORS), None)
