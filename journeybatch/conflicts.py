@@ -30,8 +30,6 @@ def checked(spec: JobSpec) -> Iterator[wording.Problem]:
     if spec.limits.credits_per_day is not None:
         yield ("limits", "credits_per_day"), "not yet: a cap by the day is to come; leave it out", True
     packs, cascade = spec.pack.rows != 1, len(spec.models) > 1
-    if spec.pack.rows == "auto":
-        yield ("pack",), "not yet: a pack's size by measurement is to come; give a number of rows", False
     if packs and spec.stream:
         yield ("stream",), "a packed request is not streamed; leave out 'stream', or 'pack'", True
     if packs and (need := overhead(spec.answer.contract.instructions)) > spec.pack.characters:
@@ -44,8 +42,9 @@ def checked(spec: JobSpec) -> Iterator[wording.Problem]:
     if not cascade and spec.answer.on_invalid == "escalate":
         told = "there is no model to go up to; give 'model' a list, cheapest first, or choose 'ask_again'"
         yield ("answer", "on_invalid"), told, False
+    yield from _guaranteed(spec)
     numbers = [field.name for field in spec.answer.contract.fields if field.kind in ("number", "integer")]
-    for name, _ in spec.rules.below:
+    for name in [*(name for name, _ in spec.rules.below), *filter(None, [spec.rules.score])]:
         if name not in numbers:
             known = f"known: {', '.join(numbers)}" if numbers else "there is none in 'answer.fields'"
             yield (
@@ -53,3 +52,29 @@ def checked(spec: JobSpec) -> Iterator[wording.Problem]:
                 f"expected the name of a number among the answer's fields, found {name!r}; {known}",
                 False,
             )
+
+
+def _guaranteed(spec: JobSpec) -> Iterator[wording.Problem]:
+    """Problems of a cascade whose bound is to be found on labels, and of a pack whose size is."""
+    contract, rules = spec.answer.contract, spec.rules
+    names = [field.name for field in contract.fields]
+    unknown = [name for name in spec.pack.compare or () if name not in names]
+    if unknown:
+        yield ("pack", "compare"), f"expected fields of the answer, found {unknown[0]!r}", False
+    if spec.guarantee is None:
+        if rules.score:
+            told = f"expected {{field: {rules.score}, below: NUMBER}}; without 'below' it takes a 'guarantee'"
+            yield ("escalate",), told, False
+        if spec.target is not None:
+            yield ("target",), "a target goes with a 'guarantee'", True
+        return
+    if spec.target is None:
+        yield ("guarantee",), "a guarantee needs labels: name the column that holds them with 'target'", False
+    if len(spec.models) != 2:
+        yield ("guarantee",), "a guarantee is about two models: give 'model' the cheap and the strong one", False
+    elif not rules.score:
+        yield ("guarantee",), "a guarantee needs a score to go by: add {field: NAME} to 'escalate'", False
+    elif spec.labelled is None:
+        yield ("guarantee",), "which field of the answer does the target label? Say {agreement: …, field: NAME}", False
+    if spec.samples > 1 or rules.disagree > 1:
+        yield ("guarantee",), "a guarantee goes with one answer a row: leave out 'samples' and 'disagree'", False

@@ -62,7 +62,8 @@ class Ending(msgspec.Struct):
 class Dispatch:
     """One process's sending for one run. ``sharers`` maps a key to its number of rows, where that is not one.
 
-    ``more`` tells that something which was asked is to be asked again, of the same model or of the next.
+    ``more`` tells that something which was asked is to be asked again, of the same model or of the next. While
+    ``trial`` is set, what is asked is asked to compare: no row is answered or fails by it.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Dispatch:
         self.limiter = Limiter(terms.concurrency, requests_per_minute=per_minute, rng=terms.rng)
         self.ending = Ending()
         self.more = False
+        self.trial = False
         self._sharers = sharers
         self._over = False
 
@@ -104,6 +106,8 @@ class Dispatch:
                 completion = await send(request)
             except ApiFailure as failure:
                 self._failed(request, failure)
+                return
+            if self.trial:
                 return
             for prompt, verdict in zip(request.prompts, completion.verdicts, strict=True):
                 self._read(request, prompt.key, verdict)
@@ -144,6 +148,9 @@ class Dispatch:
     def _failed(self, request: Request, failure: ApiFailure) -> None:
         """Take in that a request came to nothing. What a pack could not have together is asked in smaller ones."""
         keys = [prompt.key for prompt in request.prompts]
+        if self.trial:
+            self.journal.write(Split(b"".join(keys), len(keys)))
+            return
         policy = self.terms.retry.on_unknown
         in_doubt = failure.charge == "unknown" and failure.then != "reject"
         if in_doubt and policy == "hold":

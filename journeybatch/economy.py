@@ -119,8 +119,38 @@ class Pack(Section):
         gt=0.5,
         lt=1.0,
         description="For `auto`: how often a packed answer must agree with one asked alone (lower end of its "
-        "confidence interval).",
+        "95 % confidence interval).",
     )
+    most: Annotated[int, Field(ge=2, le=1000)] = Field(
+        default=32, description="For `auto`: the largest number of rows that is tried."
+    )
+    pilot: Annotated[int, Field(ge=20, le=100_000)] = Field(
+        default=192, description="For `auto`: rows of the pilot, which are asked alone and in packs."
+    )
+    compare: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)] | None = Field(
+        default=None,
+        description="For `auto`: the fields that must agree; by default all but those that a cascade's rules look at.",
+        examples=[["sentiment"]],
+    )
+
+
+class Guarantee(Section):
+    """How often the answers of a cascade agree with those of its strongest model, and how sure that is to be."""
+
+    agreement: float = Field(
+        gt=0.5, lt=1.0, description="Share of all rows whose final answer agrees with the label.", examples=[0.95]
+    )
+    confidence: float = Field(default=0.95, gt=0.5, lt=1.0, description="How sure that is, over the choice of labels.")
+    field: Text | None = Field(
+        default=None,
+        description="The answer's field that `target` labels; by default the one of its name, or the only other one.",
+        examples=["sentiment"],
+    )
+
+
+def expand_guarantee(value: Any) -> Any:
+    """A bare number stands for ``{agreement: …}``."""
+    return value if isinstance(value, Mapping) or value is None else {"agreement": value}
 
 
 def expand_pack(value: Any) -> Any:

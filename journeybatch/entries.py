@@ -136,7 +136,28 @@ class Reopened(Entry, frozen=True, tag=10):
     at: float
 
 
-AnyEntry = Began | Intent | Received | Settled | GivenUp | Finished | Reread | Split | Borrowed | Reopened
+class Tried(Entry, frozen=True, tag=11):
+    """The prompts ``keys`` are about to be asked under ``trials`` (as many keys), in packs of ``size``: to compare."""
+
+    keys: bytes
+    trials: bytes
+    size: int
+
+
+class Decided(Entry, frozen=True, tag=12):
+    """``what`` a job was to decide by measurement (`pack`, `below`) came to ``value``; ``why`` is a sentence. It holds
+    for what ``about`` names: a digest of all that it rests on."""
+
+    what: str
+    about: bytes
+    value: float
+    why: str
+    at: float
+
+
+AnyEntry = (
+    Began | Intent | Received | Settled | GivenUp | Finished | Reread | Split | Borrowed | Reopened | Tried | Decided
+)
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(AnyEntry).decode

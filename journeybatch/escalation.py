@@ -35,18 +35,20 @@ _DECLINES = re.compile(
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What sends a row up: ``on`` (`invalid`, `refusal`, `length`, `error`), a numeric field ``below`` a bound, or
-    ``disagree`` samples of one model that are not all the same (1: one sample, nothing to compare)."""
+    """What sends a row up: ``on`` (`invalid`, `refusal`, `length`, `error`), a numeric field ``below`` a bound, a
+    numeric field ``score`` whose bound is found by a guarantee (empty for none), or ``disagree`` samples of one model
+    that are not all the same (1: one sample, nothing to compare)."""
 
     on: frozenset[str] = frozenset()
     below: tuple[tuple[str, float], ...] = ()
     disagree: int = 1
+    score: str = ""
 
     @property
     def identity(self) -> str:
         """Text of what decides a verdict; empty where no rule does."""
-        deciding = [sorted(self.on & {"length", "refusal"}), self.below, self.disagree]
-        return json.dumps(deciding) if self.below or self.disagree > 1 or "length" in self.on else ""
+        deciding = [sorted(self.on & {"length", "refusal"}), self.below, self.disagree, self.score]
+        return json.dumps(deciding) if any((self.below, self.disagree > 1, self.score, "length" in self.on)) else ""
 
     def weak(self, finish_reason: str | None, values: Mapping[str, Any]) -> bool:
         """Whether an answer that could be read has to be asked of a stronger model."""
@@ -66,13 +68,14 @@ DEFAULT = ("invalid", "refusal")
 
 
 def rules_of(items: Sequence[Any]) -> Rules:
-    """The rules that ``escalate`` lists: words, ``{field: NAME, below: NUMBER}`` and ``{disagree: N}``.
+    """The rules that ``escalate`` lists: words, ``{field: NAME, below: NUMBER}``, ``{field: NAME}`` (a guarantee
+    finds its bound) and ``{disagree: N}``.
 
     Raises ValueError, which says what was expected.
     """
     on: set[str] = set()
     below: list[tuple[str, float]] = []
-    disagree = 1
+    disagree, score = 1, ""
     for item in items:
         if isinstance(item, str) and item in _WORDS:
             on.add(item)
@@ -80,12 +83,14 @@ def rules_of(items: Sequence[Any]) -> Rules:
             disagree = item["disagree"]
         elif isinstance(item, Mapping) and set(item) == {"field", "below"} and _bound(item):
             below.append((item["field"], float(item["below"])))
+        elif isinstance(item, Mapping) and set(item) == {"field"} and isinstance(item["field"], str) and not score:
+            score = item["field"]
         else:
             raise ValueError(
-                f"expected {', '.join(_WORDS)}, a mapping like {{field: confidence, below: 0.7}}, or {{disagree: N}} "
-                "with 2 to 9 samples"
+                f"expected {', '.join(_WORDS)}, a mapping like {{field: confidence, below: 0.7}} (or, once and with a "
+                "guarantee, {field: confidence}), or {disagree: N} with 2 to 9 samples"
             )
-    return Rules(frozenset(on), tuple(below), disagree)
+    return Rules(frozenset(on), tuple(below), disagree, score)
 
 
 def _whole(value: object) -> bool:

@@ -12,6 +12,7 @@ from journeybatch.entries import (
     AnyEntry,
     Began,
     Borrowed,
+    Decided,
     Finished,
     GivenUp,
     Intent,
@@ -20,6 +21,7 @@ from journeybatch.entries import (
     Reread,
     Settled,
     Split,
+    Tried,
 )
 from journeybatch.frames import Gap
 from journeybatch.identity import KEY_BYTES
@@ -32,6 +34,8 @@ class History:
     ``unjudged`` are attempts whose reply is there but whose settlement is not: it can be read off the reply.
     ``emulated`` tells whether an emulator answered anything. ``missed`` tells of keys that got no answer in a pack how
     many prompts the smallest such pack had; ``reopened`` is the first attempt since failures were last forgotten.
+    ``trials`` are keys asked only to compare, with the keys that ask the same in earnest; ``tried_from`` is the first
+    attempt that may have asked one. ``decided`` has what was decided by measurement, by what it is and rests on.
     """
 
     def __init__(self) -> None:
@@ -49,6 +53,9 @@ class History:
         self.emulated = False
         self.reopened = 0
         self.missed: dict[bytes, int] = {}
+        self.trials: dict[bytes, bytes] = {}
+        self.tried_from = 0
+        self.decided: dict[tuple[str, bytes], Decided] = {}
         self._open: dict[tuple[int, int], int] = {}
         self._models: dict[str, str] = {}
         self._readings: dict[bytes, int] = {b"": 0}
@@ -84,13 +91,22 @@ class History:
             self._receive(entry, offset)
         elif isinstance(entry, Settled):
             self._settle(entry)
-        elif isinstance(entry, GivenUp):
+        else:
+            self._fold_rare(entry, offset)
+
+    def _fold_rare(self, entry: AnyEntry, offset: int) -> None:
+        if isinstance(entry, GivenUp):
             for key in _split(entry.keys):
                 self.given_up[key] = (entry.error, entry.message)
         elif isinstance(entry, Split):
             self._miss(_split(entry.keys), entry.rows)
         elif isinstance(entry, Reopened):
             self.reopen()
+        elif isinstance(entry, Tried):
+            self.tried_from = self.tried_from if self.trials else len(self.attempts)
+            self.trials.update(zip(_split(entry.trials), _split(entry.keys), strict=True))
+        elif isinstance(entry, Decided):
+            self.decided[entry.what, entry.about] = entry
         elif isinstance(entry, Reread):
             if (index := self._at(entry.offset)) is not None:
                 self.read_again(index, entry.reading, entry.codes, entry.senses)

@@ -37,6 +37,11 @@ def keys_for(provider: str, model: str, parameters: Mapping[str, Any]) -> Callab
     return key
 
 
+def labelled(key: bytes, label: str) -> bytes:
+    """The key under which what ``key`` asks is asked once more on purpose, and never as an answer to ``key``."""
+    return blake2b(key + label.encode(), digest_size=KEY_BYTES, person=b"journeybatch-lbl").digest()
+
+
 def _add(digest: blake2b, part: str) -> None:
     data = part.encode("utf-8", "surrogatepass")
     digest.update(b"%d:" % len(data))

@@ -5,7 +5,7 @@ All that is cheap to check is checked here, before a directory is made or a row 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from journeybatch import catalog, packing, survey, table
 from journeybatch.asking import Ask, Subject
 from journeybatch.client import Endpoint
 from journeybatch.config import Config
+from journeybatch.decision import BOUND, SIZE, bound_basis, decided, size_basis
 from journeybatch.economy import seconds
 from journeybatch.endpoint import choose_endpoint, provider_of
 from journeybatch.errors import JobError, TemplateError
@@ -25,7 +26,7 @@ from journeybatch.payload import encoder
 from journeybatch.planning import Plan, plan
 from journeybatch.pricebook import choose_price, measured_prices
 from journeybatch.reading import Reader
-from journeybatch.records import Price, Request
+from journeybatch.records import Price, Prompt, Request
 from journeybatch.results import check_collisions
 from journeybatch.spec import JobSpec
 from journeybatch.standing import Policy, Standing, stand
@@ -87,7 +88,7 @@ class Job(msgspec.Struct, frozen=True):
 
     def survey(self) -> Survey:
         """The first pass over the input. Raises TableError."""
-        return survey.survey(self.frames(), self.ask, packs=self.spec.pack.rows != 1)
+        return survey.survey(self.frames(), self.ask, packs=self.spec.pack.rows != 1, target=self.spec.target)
 
     def since(self, history: History, now: float | None = None) -> float | None:
         """The time (Unix seconds) before which an answer is too old, as seen when the run began, or ``now`` if that
@@ -102,14 +103,36 @@ class Job(msgspec.Struct, frozen=True):
         """Where each row stands; ``now`` (Unix seconds) for a run that may begin."""
         spec = self.spec
         tries = spec.retry.attempts if spec.answer.on_invalid == "ask_again" else 1
-        policy = Policy(spec.rules, tries, spec.retry.on_unknown != "retry", self.since(history, now))
+        hold, since = spec.retry.on_unknown != "retry", self.since(history, now)
+        policy = Policy(spec.rules, tries, hold, since, self.bound(history, surveyed))
         return stand(history, surveyed, self.ask.steps, policy)
 
+    def bound(self, history: History, surveyed: Survey) -> float | None:
+        """Below which score an answer goes up, where that was found for these labels."""
+        if surveyed.labels is None:
+            return None
+        basis = bound_basis(self.spec, self.ask.text, self.reader.identity, surveyed.labels.digest)
+        found = decided(history, BOUND, basis)
+        return None if found is None else found.value
+
+    def rows(self, history: History) -> int | None:
+        """Most rows in a request; None where a pilot has yet to find it."""
+        if isinstance(self.spec.pack.rows, int):
+            return self.spec.pack.rows
+        found = decided(history, SIZE, size_basis(self.spec, self.ask.text, self.reader.identity))
+        return None if found is None else int(found.value)
+
     def sizing(self, history: History) -> Sizing:
-        """How prompts go into packs."""
-        pack = self.spec.pack
-        rows = pack.rows if isinstance(pack.rows, int) else 1
-        return Sizing(Limit(rows, pack.characters), overhead(self.instructions), history.missed)
+        """How prompts go into packs; alone where it is yet to be found how. What was measured of one model is not
+        taken to hold for a stronger one."""
+        measured = self.spec.pack.rows == "auto"
+        cheapest = frozenset(number for number, step in enumerate(self.ask.steps) if step.tier == 0)
+        return Sizing(
+            Limit(self.rows(history) or 1, self.spec.pack.characters),
+            overhead(self.instructions),
+            history.missed,
+            cheapest if measured else None,
+        )
 
     def requests(
         self, surveyed: Survey, step: int, wanted: pl.Series, history: History, numbers: Iterator[int]
@@ -118,10 +141,18 @@ class Job(msgspec.Struct, frozen=True):
         are their ids. Raises InputChanged."""
         if not wanted.any():
             return iter(())
+        packs = self.sizing(history).packs(surveyed, step, self.prompts(surveyed, step, wanted))
+        return self.compose(packs, step, history, numbers)
+
+    def prompts(self, surveyed: Survey, step: int, wanted: pl.Series) -> Iterator[tuple[int, Prompt]]:
+        """The prompts that ``wanted`` marks at a step, each with its place among the keys. Raises InputChanged."""
+        return survey.prompts(self.frames(), surveyed, self.ask, step, wanted)
+
+    def compose(
+        self, packs: Iterable[Sequence[Prompt]], step: int, history: History, numbers: Iterator[int]
+    ) -> Iterator[Request]:
+        """The requests of a step that carry ``packs``, made as they are pulled."""
         tier = self.tiers[self.ask.steps[step].tier]
-        packs = self.sizing(history).packs(
-            surveyed, step, survey.prompts(self.frames(), surveyed, self.ask, step, wanted)
-        )
         body = encoder(tier.model, tier.parameters, self.spec.stream)
         wording = packing.Wording(body, self.instructions, history.id)
         return packing.requests(packs, model=tier.model, price=tier.price, wording=wording, numbers=numbers)

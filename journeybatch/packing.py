@@ -86,17 +86,19 @@ def _leave(packs: list[_Open], pack: _Open) -> list[Thing]:
 
 
 class Sizing(msgspec.Struct, frozen=True):
-    """How a survey's prompts go into packs: the ``limit``, the characters of a pack that are nobody's prompt, and
-    which keys got no answer in how small a pack (they go into one of half its size)."""
+    """How a survey's prompts go into packs: the ``limit``, the characters of a pack that are nobody's prompt,
+    which keys got no answer in how small a pack (they go into one of half its size), and the ``steps`` whose prompts
+    are packed at all (None: all)."""
 
     limit: Limit
     overhead: int = 0
     missed: Mapping[bytes, int] = {}
+    steps: frozenset[int] | None = None
 
     def piece(self, surveyed: Survey, step: int, at: int) -> Piece:
         """The piece that the prompt at place ``at`` of a ``step``'s keys makes. Different samples of a row never
         meet in a pack: the model would repeat itself."""
-        if self.limit.rows <= 1 or surveyed.extents is None:
+        if self.limit.rows <= 1 or surveyed.extents is None or not self._packs(step):
             return ALONE
         row, sample = divmod(at, surveyed.samples)
         characters, head, head_characters = surveyed.extents.row(row)
@@ -107,9 +109,12 @@ class Sizing(msgspec.Struct, frozen=True):
             rows = min(rows, max(1, smallest // 2))
         return Piece((head, sample), rows, characters, self.overhead + head_characters)
 
+    def _packs(self, step: int) -> bool:
+        return self.steps is None or step in self.steps
+
     def packs(self, surveyed: Survey, step: int, things: Iterable[tuple[int, Thing]]) -> Iterator[list[Thing]]:
         """``things``, each with its place among the step's keys, in packs."""
-        if self.limit.rows <= 1:
+        if self.limit.rows <= 1 or not self._packs(step):
             return ([thing] for _, thing in things)
         return group(((self.piece(surveyed, step, at), thing) for at, thing in things), self.limit.characters)
 

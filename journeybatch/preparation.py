@@ -14,9 +14,10 @@ import httpx
 import msgspec
 
 from journeybatch import table
+from journeybatch.calibration import decide
 from journeybatch.client import Endpoint
 from journeybatch.directory import discard_if_unused, open_directory, read_directory
-from journeybatch.entries import Began, Borrowed, Reopened, Reread
+from journeybatch.entries import Began, Borrowed, Decided, Reopened, Reread
 from journeybatch.errors import Unanswered
 from journeybatch.history import History
 from journeybatch.job import Job, World, asked_again, bind, endpoint_of, plan_job
@@ -77,6 +78,7 @@ def plan_only(spec: JobSpec, world: World, options: Options) -> tuple[Job, Plan,
     _read_again(job, history, options)
     surveyed = job.survey()
     _take_over(job, history, surveyed, now)
+    decide(job, history, surveyed, spec.output / NAME, now)
     return job, plan_job(job, surveyed, history, now), surveyed, history
 
 
@@ -106,11 +108,12 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
     try:
         job = bind(spec, world, limit=options.limit, path=_spool(spec))
         failed = bool(journal.history.given_up)
-        entries: list[Reread | Borrowed] = [*_read_again(job, journal.history, options)]
+        entries: list[Reread | Borrowed | Decided] = [*_read_again(job, journal.history, options)]
         surveyed = job.survey()
         surveyed.check_problems()
         now = time.time()
         entries += _take_over(job, journal.history, surveyed, now)
+        entries += decide(job, journal.history, surveyed, journal.path, now)
         planned = plan_job(job, surveyed, journal.history, now)
         _ask_about_damage(journal, planned, options)
         _ask_about(asked_again(job, planned, surveyed, journal.history), job, planned, options)
@@ -165,8 +168,8 @@ def _take_over(job: Job, history: History, surveyed: Survey, now: float) -> list
     return taken
 
 
-def _write(journal: Journal, entries: Sequence[Reread | Borrowed], *, reopened: bool) -> None:
-    """Write down what ``_read_again`` and ``_take_over`` came to."""
+def _write(journal: Journal, entries: Sequence[Reread | Borrowed | Decided], *, reopened: bool) -> None:
+    """Write down what ``_read_again``, ``_take_over`` and ``decide`` came to."""
     history = journal.history
     for entry in entries:
         offset = journal.append(entry)

@@ -24,7 +24,7 @@ from journeybatch.history import History
 from journeybatch.identity import KEY_BYTES
 from journeybatch.items import Missed, answers, token
 from journeybatch.records import Completion, Reply
-from journeybatch.verdict import ANSWERED, DECLINED, INVALID, MISSED, REFUSED, UNREAD, WEAK, Verdict
+from journeybatch.verdict import ANSWERED, DECLINED, INVALID, MISSED, REFUSED, UNREAD, WEAK, Verdict, scored
 from journeybatch.wire import clean, judge
 
 
@@ -76,9 +76,13 @@ class Reader:
         code = WEAK if weak else ANSWERED
         if not self.contract.structured and declines(text) and (not weak or "refusal" in self.rules.on):
             code = DECLINED
-        return Verdict(code, values, text, sense=self._sense(values) if self.rules.disagree > 1 else 0)
+        return Verdict(code, values, text, sense=self._sense(values))
 
     def _sense(self, values: dict[str, Any]) -> int:
+        if self.rules.score:
+            return scored(values.get(self.rules.score))
+        if self.rules.disagree == 1:
+            return 0
         said = self.contract.sense(values).encode("utf-8", "replace")
         return int.from_bytes(blake2b(said, digest_size=8).digest(), "big") or 1
 

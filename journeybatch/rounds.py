@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from itertools import chain
 
+from journeybatch.calibration import choose_size, decide, look, pilot_of, singles, trial_requests, tried
 from journeybatch.dispatch import Dispatch, Terms
 from journeybatch.entries import GivenUp
 from journeybatch.history import History
@@ -24,7 +25,7 @@ _LOST = {"invalid": "its reply could not be read as `answer` says", "refusal": "
 def terms_of(job: Job, options: Options) -> Terms:
     """How the requests of ``job`` are sent."""
     spec, rules = job.spec, job.spec.rules
-    heard = rules.up | {ANSWERED, DECLINED} if rules.disagree > 1 else rules.up
+    heard = rules.up | {ANSWERED, DECLINED} if rules.disagree > 1 or rules.score else rules.up
     return Terms(
         spec.concurrency,
         spec.limits,
@@ -43,6 +44,9 @@ def rounds(ready: Prepared, deed: Dispatch) -> Iterator[Iterator[Request]]:
     """
     history, job = ready.journal.history, ready.job
     wanted = ready.plan.wanted
+    if job.rows(history) is None:
+        yield from _pilot(ready, deed)
+        wanted = _look(ready, deed).wanted
     while any(rows.any() for rows in wanted):
         deed.more = False
         yield chain.from_iterable(
@@ -50,11 +54,36 @@ def rounds(ready: Prepared, deed: Dispatch) -> Iterator[Iterator[Request]]:
         )
         if not deed.more:
             return
-        standing = job.stand(history, ready.surveyed)
-        give_up_lost(ready, standing)
-        counts = count(standing.facts, history)
-        deed.numbers.answered, deed.numbers.failed, deed.numbers.reused = counts.answered, counts.failed, counts.reused
-        wanted = standing.wanted
+        wanted = _look(ready, deed).wanted
+
+
+def _look(ready: Prepared, deed: Dispatch) -> Standing:
+    """Where the rows stand after a round; what can be decided by then is decided."""
+    history, job = ready.journal.history, ready.job
+    for entry in decide(job, history, ready.surveyed, ready.journal.path, time.time()):
+        ready.journal.write(entry)
+    standing = job.stand(history, ready.surveyed)
+    give_up_lost(ready, standing)
+    counts = count(standing.facts, history)
+    deed.numbers.answered, deed.numbers.failed, deed.numbers.reused = counts.answered, counts.failed, counts.reused
+    return standing
+
+
+def _pilot(ready: Prepared, deed: Dispatch) -> Iterator[Iterator[Request]]:
+    """Ask a sample of the rows alone, then in packs of growing sizes, as long as the answers agree."""
+    history, job, surveyed = ready.journal.history, ready.job, ready.surveyed
+    standing = job.stand(history, surveyed)
+    pilot = pilot_of(job, history, surveyed, standing)
+    if pilot is None:
+        return
+    if (alone := singles(surveyed, standing, pilot)).any():
+        yield job.requests(surveyed, 0, alone, history, _numbers(history))
+    while (found := look(job, history, pilot, ready.journal.path)).packs:
+        ready.journal.write(tried(pilot, found))
+        deed.trial = True
+        yield trial_requests(job, history, surveyed, pilot, found, _numbers(history))
+        deed.trial = False
+    ready.journal.write(choose_size(job, found, time.time()))
 
 
 def _numbers(history: History) -> Iterator[int]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, JsonValue, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
-from journeybatch.economy import Age, Answer, Escalate, Models, Pack, expand_pack
+from journeybatch.economy import Age, Answer, Escalate, Guarantee, Models, Pack, expand_guarantee, expand_pack
 from journeybatch.escalation import DEFAULT, Rules, rules_of
 from journeybatch.sections import (
     Api,
@@ -52,7 +52,13 @@ __all__ = [
     "schema",
 ]
 
-SHORTHANDS = {"input": expand_input, "prompt": expand_prompt, "api": expand_api, "pack": expand_pack}
+SHORTHANDS = {
+    "input": expand_input,
+    "prompt": expand_prompt,
+    "api": expand_api,
+    "pack": expand_pack,
+    "guarantee": expand_guarantee,
+}
 
 
 class JobSpec(Section):
@@ -77,6 +83,18 @@ class JobSpec(Section):
         description="When a cascade goes on to the next model: `invalid`, `refusal`, `length`, `error`, "
         "`{field: confidence, below: 0.7}`, `{disagree: 3}`. By default `[invalid, refusal]`.",
         examples=[["invalid", "refusal"]],
+    )
+    guarantee: Annotated[Guarantee | None, Shorthand(expand_guarantee, ("number",))] = Field(
+        default=None,
+        description="For a cascade with the rule `{field: NAME}`: its bound is chosen on the rows that `target` "
+        "labels, so that so many of all answers agree with the strongest model's.",
+        examples=[0.95],
+    )
+    target: Text | None = Field(
+        default=None,
+        description="For a guarantee: the column that holds the strongest model's answer, or a trusted one, for a "
+        "random sample of the rows; the others are empty.",
+        examples=["label"],
     )
     parameters: dict[Text, JsonValue] = Field(
         default={},
@@ -149,6 +167,16 @@ class JobSpec(Section):
             return Rules()
         more = ("invalid",) if self.answer.on_invalid == "escalate" else ()
         return rules_of((*(DEFAULT if self.escalate is None else self.escalate), *more))
+
+    @property
+    def labelled(self) -> str | None:
+        """The field of the answer that ``target`` labels; None where that cannot be told. Not a key."""
+        others = [field.name for field in self.answer.contract.fields if field.name != self.rules.score]
+        given = self.guarantee.field if self.guarantee else None
+        if given is not None or self.target in others:
+            name = given or self.target
+            return name if name in others else None
+        return others[0] if len(others) == 1 else None
 
     @property
     def path(self) -> Path | None:

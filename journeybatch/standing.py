@@ -8,6 +8,7 @@ model that gave one.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -30,19 +31,20 @@ never so that it could be read. Held: in doubt, and the job wants that left alon
 
 _OF_KEYS = (
     *("key", "attempts", "credits", "unknown", "answer", "sense", "borrowed", "last", "doubt"),
-    *("state", "up", "error", "message", "sealed"),
+    *("state", "up", "waits", "error", "message", "sealed"),
 )
 
 
 class Policy(msgspec.Struct, frozen=True):
     """What a job makes of what it heard: the ``rules`` of its cascade, how often a prompt is asked until its reply
-    can be read (``tries``), whether keys in doubt are left alone (``hold``), and since when (Unix seconds) an answer
-    is not too old."""
+    can be read (``tries``), whether keys in doubt are left alone (``hold``), since when (Unix seconds) an answer
+    is not too old, and the ``bound`` of the score that the rules look at (None: it is yet to be found)."""
 
     rules: Rules = Rules()
     tries: int = 1
     hold: bool = False
     since: float | None = None
+    bound: float | None = None
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -52,7 +54,8 @@ class Standing(msgspec.Struct, frozen=True):
     row. ``wanted``: per step, which rows are to be asked now, each key once. ``lost``: keys that have failed and that
     nobody has given up yet, with the error; ``held``: keys in doubt that the job wants left alone. ``stay``
     and ``ahead``: per step, which rows will come to be asked, each key once, if no row climbs any further, and if all
-    do. ``climbed``: how many rows went up from the first model, of how many that it is done with."""
+    do. ``climbed``: how many rows went up from the first model, of how many that it is done with. ``waiting``: how many
+    answers wait for the bound of their score."""
 
     facts: pl.DataFrame
     wanted: list[pl.Series]
@@ -61,6 +64,7 @@ class Standing(msgspec.Struct, frozen=True):
     stay: list[pl.Series]
     ahead: list[pl.Series]
     climbed: tuple[int, int] = (0, 0)
+    waiting: int = 0
 
 
 def stand(history: History, surveyed: Survey, steps: Sequence[Step], policy: Policy) -> Standing:
@@ -82,6 +86,7 @@ def stand(history: History, surveyed: Survey, steps: Sequence[Step], policy: Pol
     )
     found = Standing(rows, [], [], [], [], [])
     fresh: list[pl.Series] = []
+    waiting = 0
     for number, (step, keys) in enumerate(zip(steps, surveyed.steps, strict=True)):
         if step.tier and not step.sample:
             found = msgspec.structs.replace(found, climbed=_climbed(rows)) if step.tier == 1 else found
@@ -90,6 +95,7 @@ def stand(history: History, surveyed: Survey, steps: Sequence[Step], policy: Pol
         climbs = step.tier < steps[-1].tier
         ends = number + 1 == len(steps) or steps[number + 1].tier > step.tier
         rows = _take(rows, by_row(keys, states), number, first=not step.sample, climbs=climbs, ends=ends)
+        waiting += int((rows["waits"] & ~rows["up"]).sum())
         fresh.append(rows["@state"].fill_null(OPEN) == OPEN)
         found.wanted.append(keys.is_first_distinct() & rows["open"])
         lost = rows.filter("lost").select(here_key="@key", here_error="@error").unique(maintain_order=True)
@@ -106,7 +112,7 @@ def stand(history: History, surveyed: Survey, steps: Sequence[Step], policy: Pol
         asked = is_open & (facts["status"] == "pending") & keys.is_not_null() & keys.is_first_distinct()
         found.stay.append(asked & (rows["tier"] == step.tier))
         found.ahead.append(asked & (rows["tier"] <= step.tier))
-    return msgspec.structs.replace(found, facts=facts)
+    return msgspec.structs.replace(found, facts=facts, waiting=waiting)
 
 
 def _climbed(rows: pl.DataFrame) -> tuple[int, int]:
@@ -132,6 +138,7 @@ def _take(rows: pl.DataFrame, at: pl.DataFrame, number: int, *, first: bool, cli
             held=reach & (state == HELD),
             answered=answered,
             up=((reach & pl.col("@up").fill_null(False)) | (answered & ~same)) & climbs,
+            waits=answered & pl.col("@waits").fill_null(False) & climbs,
             failed=failed,
         )
         .with_columns(
@@ -149,7 +156,7 @@ def _take(rows: pl.DataFrame, at: pl.DataFrame, number: int, *, first: bool, cli
             last=pl.coalesce("@last", "last"),
             doubt=pl.col("doubt") | (reach & pl.col("@doubt") & (state != ANSWERED)),
             raised=pl.col("raised") | pl.col("up"),
-            done=pl.col("done") | pl.col("failed") | (pl.col("answered") & ~pl.col("up") & ends),
+            done=pl.col("done") | pl.col("failed") | (pl.col("answered") & ~pl.col("up") & ~pl.col("waits") & ends),
             reach=pl.col("answered") & ~pl.col("up"),
         )
     )
@@ -174,10 +181,15 @@ def _states(history: History, policy: Policy) -> pl.DataFrame:
     )
     excused = [name for name in ("invalid", "refusal") if name in rules.on]
     wanting = pl.col("code").is_in(list(rules.up)).fill_null(False)
+    tallied = tally(history, policy.since)
+    waits = pl.lit(bool(rules.score) and policy.bound is None)
+    if rules.score and policy.bound is not None:
+        scores = scores_of(tallied["sense"])
+        tallied = tallied.with_columns(low=~((scores >= policy.bound) & scores.is_not_nan()))
+        wanting |= pl.col("low").fill_null(True)
     failing = pl.col("error").is_in(excused) | (~pl.col("error").is_in(["invalid", "refusal"]) & ("error" in rules.on))
     return (
-        tally(history, policy.since)
-        .join(given_up, on="key", how="full", coalesce=True, maintain_order="left_right")
+        tallied.join(given_up, on="key", how="full", coalesce=True, maintain_order="left_right")
         .with_columns(pl.col("refused", "doubt").fill_null(False), pl.col("invalid").fill_null(0))
         .with_columns(error=error)
         .with_columns(
@@ -189,7 +201,18 @@ def _states(history: History, policy: Policy) -> pl.DataFrame:
             .then(HELD)
             .otherwise(OPEN),
             up=pl.when(answered).then(wanting).otherwise(failing.fill_null(False)),
+            waits=answered & waits,
             sealed=pl.col("given_up").is_not_null(),
         )
         .select(*_OF_KEYS)
     )
+
+
+def scores_of(senses: pl.Series) -> pl.Series:
+    """Scores (Float64) out of what answers are known by; not-a-number where there is none."""
+    import polars as pl
+
+    scores = array("d")
+    scores.frombytes(array("Q", senses.fill_null(0)).tobytes())
+    found = pl.Series(scores, dtype=pl.Float64)
+    return pl.select(pl.when(senses.fill_null(0) == 0).then(float("nan")).otherwise(found)).to_series()

@@ -32,13 +32,21 @@ class Problem(msgspec.Struct, frozen=True):
     message: str
 
 
+class Labels(msgspec.Struct, frozen=True):
+    """The rows that a column labels, as a table of ``row`` (Int64, among the table's rows) and ``label`` (String), and
+    a digest of which prompts have which labels, wherever they stand."""
+
+    rows: pl.DataFrame
+    digest: bytes
+
+
 class Survey(msgspec.Struct, frozen=True):
     """All keys of a table in row order, per step of the ask (Binary Series; with ``samples``, each row stands there
     that many times in a row), its problems, and a digest and a size per batch.
 
     ``extents`` tells, per row, the ``characters`` of its last message as they are spelled in a pack, the ``head``
     (UInt64: a digest of the messages before it; null where the row cannot be packed) and the ``head_characters``;
-    None where nobody packs.
+    None where nobody packs. ``labels`` are None where the job has no target.
     """
 
     steps: list[pl.Series]
@@ -47,6 +55,7 @@ class Survey(msgspec.Struct, frozen=True):
     sizes: list[int]
     samples: int = 1
     extents: pl.DataFrame | None = None
+    labels: Labels | None = None
 
     @property
     def keys(self) -> pl.Series:
@@ -67,13 +76,15 @@ class Survey(msgspec.Struct, frozen=True):
 Extent = tuple[int, int | None, int]
 
 
-def survey(frames: Iterable[pl.DataFrame], ask: Ask, *, packs: bool = False) -> Survey:
-    """Render every row of ``frames``. A row with a problem has null keys. ``packs``: measure the prompts too."""
+def survey(frames: Iterable[pl.DataFrame], ask: Ask, *, packs: bool = False, target: str | None = None) -> Survey:
+    """Render every row of ``frames``. A row with a problem has null keys. ``packs``: measure the prompts too.
+    ``target``: keep the labels of that column."""
     import polars as pl
 
     parts: list[list[pl.Series]] = [[pl.Series("jb_key", [], dtype=pl.Binary)] for _ in ask.steps]
     found = Survey([], [], [], [], ask.samples)
     extents: list[pl.DataFrame] = [_extents([])]
+    labels: list[pl.DataFrame] = [_labels(pl.Series([], dtype=pl.String), 0)]
     seen: dict[bytes, int] = {}
     row = 0
     for frame in blocks(frames):
@@ -93,12 +104,33 @@ def survey(frames: Iterable[pl.DataFrame], ask: Ask, *, packs: bool = False) -> 
         for part, column in zip(parts, keys, strict=True):
             part.append(pl.Series("jb_key", column, dtype=pl.Binary))
         extents.append(_extents(measured))
+        if target is not None:
+            labels.append(_labels(frame[target], row))
         found.digests.append(digest(frame))
         found.sizes.append(frame.height)
         row += frame.height
+    steps = [pl.concat(part) for part in parts]
     return msgspec.structs.replace(
-        found, steps=[pl.concat(part) for part in parts], extents=pl.concat(extents) if packs else None
+        found,
+        steps=steps,
+        extents=pl.concat(extents) if packs else None,
+        labels=_labelled(pl.concat(labels), steps[0].gather_every(ask.samples)) if target is not None else None,
     )
+
+
+def _labels(column: pl.Series, row: int) -> pl.DataFrame:
+    import polars as pl
+
+    found = pl.DataFrame({"label": column.cast(pl.String)}).with_row_index("row", offset=row)
+    return found.select(pl.col("row").cast(pl.Int64), "label").drop_nulls()
+
+
+def _labelled(rows: pl.DataFrame, keys: pl.Series) -> Labels:
+    named = rows.with_columns(key=keys.gather(rows["row"])).drop_nulls().sort("key", "label")
+    told = blake2b(digest_size=16)
+    for key, label in named.select("key", "label").iter_rows():
+        told.update(key + label.encode() + b"\0")
+    return Labels(rows, told.digest())
 
 
 def extent(messages: Messages) -> Extent:

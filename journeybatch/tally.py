@@ -33,11 +33,15 @@ def tally(history: History, since: float | None = None) -> pl.DataFrame:
     latest attempt), ``doubt`` (Boolean: an attempt may have been paid for nothing), ``replies`` (Int32: whole replies,
     readable or not), ``invalid`` (Int32: those of them that could not be read, though they were asked for in today's
     way, since failures were last forgotten) and ``refused`` (Boolean: one of these was a refusal without a text).
+
+    What was asked only to compare counts for the key that asks the same in earnest, as attempts and credits alone.
     """
     import polars as pl
 
-    today = pl.col("whole") & pl.col("today")
-    answered = pl.col("code").is_in(READABLE) & pl.col("whole")
+    earnest = ~pl.col("trial")
+    whole = pl.col("whole") & earnest
+    today = whole & pl.col("today")
+    answered = pl.col("code").is_in(READABLE) & whole
     if since is not None:
         answered &= pl.col("at") >= since
     return (
@@ -52,9 +56,9 @@ def tally(history: History, since: float | None = None) -> pl.DataFrame:
             pl.col("code").filter(answered).first(),
             pl.col("sense").filter(answered).first(),
             (~pl.col("sent")).filter(answered).first().alias("borrowed"),
-            pl.col("attempt").max().alias("last"),
-            pl.col("doubt").any(),
-            pl.col("whole").sum().cast(pl.Int32).alias("replies"),
+            pl.col("attempt").filter(earnest).max().alias("last"),
+            (pl.col("doubt") & earnest).any(),
+            whole.sum().cast(pl.Int32).alias("replies"),
             (today & (pl.col("code") == INVALID)).sum().cast(pl.Int32).alias("invalid"),
             (today & (pl.col("code") == REFUSED)).any().alias("refused"),
         )
@@ -84,9 +88,11 @@ def _prompts(history: History) -> pl.DataFrame:
         unknown += split((a.credits_max[i] - a.credits[i]) * MICRO, len(asked))
         codes += a.codes(i)
         senses += a.senses(i)
+    trials = history.trials
     return pl.DataFrame(
         {
-            "key": pl.Series(keys, dtype=pl.Binary),
+            "key": pl.Series([trials.get(key, key) for key in keys] if trials else keys, dtype=pl.Binary),
+            "trial": pl.Series([key in trials for key in keys] if trials else [False] * len(keys), dtype=pl.Boolean),
             "attempt": pl.Series(index, dtype=pl.Int64),
             "credits": pl.Series(credits, dtype=pl.Int64),
             "unknown": pl.Series(unknown, dtype=pl.Int64),

@@ -6,6 +6,8 @@ are answers that a cascade may want to have asked of a stronger model.
 
 from __future__ import annotations
 
+import math
+import struct
 from typing import Any
 
 import msgspec
@@ -24,7 +26,8 @@ ERRORS = {MISSED: "missed", INVALID: "invalid", REFUSED: "refusal"}
 class Verdict(msgspec.Struct, frozen=True):
     """One prompt's verdict: its ``code``, the ``values`` by column where it could be read, otherwise a ``message``.
 
-    ``text`` is the prompt's own part of the reply. ``sense`` is what two answers are compared by.
+    ``text`` is the prompt's own part of the reply. ``sense`` is what two answers are compared by, or the bits of its
+    score; 0 for none.
     """
 
     code: int
@@ -32,6 +35,13 @@ class Verdict(msgspec.Struct, frozen=True):
     text: str | None = None
     message: str = ""
     sense: int = 0
+
+
+def scored(value: object) -> int:
+    """A score as a ``sense``: the bits of its double, never 0; not-a-number where there is no score."""
+    number = float(value) if isinstance(value, int | float) else math.nan
+    bits: int = struct.unpack(">Q", struct.pack(">d", number or -0.0))[0]
+    return bits
 
 
 def error_of(codes: bytes) -> str | None:
