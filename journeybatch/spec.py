@@ -37,6 +37,7 @@ from journeybatch.shapes import (
     Text,
     origin,
 )
+from journeybatch.variants import Eval, spread
 
 __all__ = [
     "Answer",
@@ -88,13 +89,11 @@ class JobSpec(Section):
         default=None,
         description="For a cascade with the rule `{field: NAME}`: its bound is chosen on the rows that `target` "
         "labels, so that so many of all answers agree with the strongest model's.",
-        examples=[0.95],
     )
     target: Text | None = Field(
         default=None,
         description="For a guarantee: the column that holds the strongest model's answer, or a trusted one, for a "
         "random sample of the rows; the others are empty.",
-        examples=["label"],
     )
     parameters: dict[Text, JsonValue] = Field(
         default={},
@@ -142,9 +141,7 @@ class JobSpec(Section):
     output_prefix: Text | None = Field(
         default=None, description="Put before the answer's and the jb_ columns, where one collides.", examples=["x_"]
     )
-    eval: Annotated[dict[str, JsonValue] | None, Later(None)] = Field(
-        default=None, description="Compares prompts and models over the table."
-    )
+    eval: Eval | None = Field(default=None, description="Compares prompts and models over the table.")
     _path: Path | None = PrivateAttr(None)
 
     @model_validator(mode="before")
@@ -153,7 +150,7 @@ class JobSpec(Section):
         if not isinstance(data, dict):
             return data
         name = data.get("name", origin(info).name)
-        return {"name": name, "output": f"runs/{name}", **data}
+        return {"name": name, "output": f"runs/{name}", **_first_variant(data), **data}
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -182,6 +179,33 @@ class JobSpec(Section):
     def path(self) -> Path | None:
         """The job file, if the job is from one. Not a key."""
         return self._path
+
+
+def _first_variant(data: dict[str, Any]) -> dict[str, Any]:
+    """Where only variants say what is asked of which model, the first stands for the job."""
+    section = data.get("eval")
+    try:
+        variants = spread(section.get("variants")) if isinstance(section, dict) else None
+    except ValueError:
+        return {}  # the section's own check says what is wrong
+    first = next(iter(variants.values()), None) if isinstance(variants, dict) else None
+    return {key: first[key] for key in ("prompt", "model") if key in first} if isinstance(first, dict) else {}
+
+
+def variants(spec: JobSpec) -> dict[str, JobSpec]:
+    """The jobs that an evaluation compares, by name; the job itself, without a name, where it is none."""
+    if spec.eval is None:
+        return {"": spec}
+    return {
+        name: spec.model_copy(
+            update={
+                "prompt": variant.prompt or spec.prompt,
+                "model": variant.model or spec.model,
+                "parameters": {**spec.parameters, **(variant.parameters or {})},
+            }
+        )
+        for name, variant in spec.eval.variants.items()
+    }
 
 
 Checked = TypeVar("Checked", bound=Section)

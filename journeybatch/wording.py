@@ -86,10 +86,12 @@ def _unknown(kind: type[Section], trail: tuple[Key, ...]) -> str:
     key = str(trail[-1])
     if is_secret(key):
         return NO_KEY.format(key)
-    parent = tuple(step for step in trail[:-1] if isinstance(step, str))
-    known = list(keys(kind))
+    known, parent = list(keys(kind)), tuple[str, ...]()
+    for step in trail[:-1]:  # but for numbers, and names that the user gave, such as a variant's
+        if any(path[: len(parent) + 1] == (*parent, step) for path in known):
+            parent = (*parent, str(step))
     here = [path[-1] for path in known if path[:-1] == parent]
-    elsewhere = {path[-1]: ".".join(path) for path in known if path[:-1] != parent}
+    elsewhere = {path[-1]: ".".join(path) for path in reversed(known) if path[:-1] != parent}
     if near := difflib.get_close_matches(key, here, n=1, cutoff=0.7):
         return f"unknown key {key!r} (did you mean {near[0]!r}?)"
     if key in elsewhere or key in _PARAMETERS:

@@ -182,6 +182,12 @@ def test_a_key_never_stands_in_a_job(given):
     assert "sk-123" not in found
 
 
+def _nested(path: tuple[str, ...], inner: dict) -> dict:
+    for key in reversed(path):
+        inner = {key: [inner] if key == "messages" else inner}
+    return inner
+
+
 def test_every_misspelt_key_suggests_the_right_one():
     dice = random.Random(7)
     for path in wording.keys(spec.JobSpec):
@@ -189,10 +195,10 @@ def test_every_misspelt_key_suggests_the_right_one():
         spot = dice.randrange(1, len(key))
         typo = key[:spot] + key[spot + 1 :] if len(key) > 4 else key + "s"
         data: dict = {**JOB}
-        if path[:2] == ("prompt", "messages") and len(path) == 3:
-            data["prompt"] = {"messages": [{typo: "x"}]}
-        elif len(path) == 2:
-            data[path[0]] = {typo: "x"}
+        if path[:2] == ("eval", "variants") and len(path) > 2:
+            data["eval"] = {"variants": {"a": _nested(path[2:-1], {typo: "x"})}}
+        elif len(path) > 1:
+            data |= _nested(path[:-1], {typo: "x"})
         else:
             data[typo] = "x"
         assert f"unknown key {typo!r} (did you mean {key!r}?)" in error_of(data), path
@@ -306,7 +312,6 @@ def test_a_missing_key_is_named(missing):
         {"engine": "ray"},
         {"sinks": [{"csv": "x"}]},
         {"input": {"database": "sqlite:///x", "query": "select 1"}},
-        {"eval": {"models": ["o3"]}},
     ],
 )
 def test_what_is_to_come_is_refused_with_not_yet(change):
