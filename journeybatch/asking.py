@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 Messages = tuple[Message, ...]
+Question = tuple[tuple[Messages, ...], int]
+"""A row's messages, by variant, and how often they stood in earlier rows."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -27,7 +29,6 @@ class Step(msgspec.Struct, frozen=True):
     in ``sample``. A job that is no cascade has one step."""
 
     tier: int
-    model: str
     sample: int = 0
 
 
@@ -46,43 +47,67 @@ class Subject(msgspec.Struct, frozen=True):
     repeats: int = 1
     dedupe: bool = True
 
+    def has(self, step: Step) -> bool:
+        """Whether a row's way leads through ``step``."""
+        last = len(self.models) - 1
+        return step.tier <= last and step.sample < (self.repeats if step.tier < last else 1)
+
 
 class Ask:
-    """A subject's prompt template, compiled for a table's columns. Turns rows into messages and keys."""
+    """What a job asks, compiled for a table's columns: one subject, or several that are compared (its variants).
+    Turns rows into messages and keys.
 
-    def __init__(self, subject: Subject, columns: Sequence[str]) -> None:
-        self.text = json.dumps(msgspec.to_builtins(subject), sort_keys=True, ensure_ascii=False)
-        self.template = PromptTemplate(subject.messages, columns)
-        self.samples = subject.samples
-        models = subject.models
-        self.steps = tuple(
-            Step(tier, model, sample)
-            for tier, (model, _) in enumerate(models)
-            for sample in range(subject.repeats if tier < len(models) - 1 else 1)
+    A row is asked ``width`` times: for each variant, ``samples`` times. In this order its keys stand beside each other.
+    """
+
+    def __init__(self, subjects: Sequence[Subject], columns: Sequence[str]) -> None:
+        told = [msgspec.to_builtins(subject) for subject in subjects]
+        self.text = json.dumps(told[0] if len(told) == 1 else told, sort_keys=True, ensure_ascii=False)
+        self.subjects = tuple(subjects)
+        self.templates = [PromptTemplate(subject.messages, columns) for subject in subjects]
+        self.samples = subjects[0].samples
+        self.width = len(subjects) * self.samples
+        steps = (
+            Step(tier, sample)
+            for tier in range(max(len(subject.models) for subject in subjects))
+            for sample in range(max(subject.repeats for subject in subjects))
         )
-        self._keys = [keys_for(subject.provider, model, parameters) for model, parameters in models]
-        self._dedupe = subject.dedupe
+        self.steps = tuple(step for step in steps if any(subject.has(step) for subject in subjects))
+        self._keys = [
+            [keys_for(subject.provider, model, parameters) for model, parameters in subject.models]
+            for subject in subjects
+        ]
+        self._dedupe = subjects[0].dedupe
 
     @classmethod
     def parse(cls, text: str, columns: Sequence[str]) -> Ask:
         """The Ask that wrote ``text``. Raises TemplateError if it needs a column that is gone, msgspec.MsgspecError for
         a text that is none."""
-        return cls(msgspec.json.decode(text, type=Subject), columns)
+        found = msgspec.json.decode(text, type=Subject | list[Subject])
+        return cls(found if isinstance(found, list) else [found], columns)
 
-    def questions(self, frame: pl.DataFrame, seen: dict[bytes, int]) -> Iterator[tuple[Messages, int] | TemplateError]:
-        """The messages of each row of ``frame`` and how often they stood in earlier rows (0 with ``dedupe``), or the
-        reason why there are none. ``seen`` counts: begin each pass over a table with an empty one, and go through all
-        its batches in order."""
-        for messages in self.template.render_batch(frame):
-            if isinstance(messages, TemplateError):
-                yield messages
+    def questions(self, frame: pl.DataFrame, seen: dict[bytes, int]) -> Iterator[Question | TemplateError]:
+        """The messages of each row of ``frame``, one for each variant, and how often they stood in earlier rows (0 with
+        ``dedupe``); or the reason why there are none. ``seen`` counts: begin each pass over a table with an empty one,
+        and go through all its batches in order."""
+        for rendered in zip(*(template.render_batch(frame) for template in self.templates), strict=True):
+            if wrong := next((each for each in rendered if isinstance(each, TemplateError)), None):
+                yield wrong
                 continue
             occurrence = 0
             if not self._dedupe:
-                name = self._keys[0](messages, 0)
+                name = b"".join(keys[0](messages, 0) for keys, messages in zip(self._keys, rendered, strict=True))
                 occurrence = seen[name] = seen.get(name, -1) + 1
-            yield messages, occurrence
+            yield rendered, occurrence
 
-    def key(self, step: Step, messages: Messages, occurrence: int, sample: int) -> bytes:
-        """The content key of what ``step`` asks for a row's ``sample``."""
-        return self._keys[step.tier](messages, occurrence << 32 | (sample + step.sample))
+    def keys(self, step: Step, question: Question) -> list[bytes | None]:
+        """The content keys of what ``step`` asks for a row, ``width`` of them; None where a variant has no such step."""
+        rendered, occurrence = question
+        found: list[bytes | None] = []
+        for subject, keys, messages in zip(self.subjects, self._keys, rendered, strict=True):
+            if subject.has(step):
+                key, label = keys[step.tier], occurrence << 32 | step.sample
+                found += [key(messages, label + sample) for sample in range(self.samples)]
+            else:
+                found += [None] * self.samples
+        return found

@@ -7,14 +7,15 @@ from typing import Any
 
 from journeybatch import catalog, wording
 from journeybatch.items import overhead
-from journeybatch.spec import JobSpec
+from journeybatch.spec import JobSpec, variants
 
 
 def raw(data: Mapping[str, Any], framed: bool) -> Iterator[wording.Problem]:
     """Problems of a job as it was written; ``framed``: its table is a polars frame."""
     model, parameters, table = data.get("model"), data.get("parameters"), data.get("input")
     if isinstance(parameters, Mapping):
-        for name, message in catalog.problems(model if isinstance(model, str) else "", parameters):
+        shared = not isinstance(model, str) or "eval" in data  # what one of several models refuses is left out for it
+        for name, message in catalog.problems("" if shared else str(model), parameters):
             yield ("parameters", name), message, True
         for name in parameters:
             if wording.is_secret(str(name)):
@@ -29,7 +30,8 @@ def checked(spec: JobSpec) -> Iterator[wording.Problem]:
     """Problems between the keys of a job whose every key is right by itself."""
     if spec.limits.credits_per_day is not None:
         yield ("limits", "credits_per_day"), "not yet: a cap by the day is to come; leave it out", True
-    packs, cascade = spec.pack.rows != 1, len(spec.models) > 1
+    cascade = any(len(job.models) > 1 for job in variants(spec).values())
+    packs = spec.pack.rows != 1
     if packs and spec.stream:
         yield ("stream",), "a packed request is not streamed; leave out 'stream', or 'pack'", True
     if packs and (need := overhead(spec.answer.contract.instructions)) > spec.pack.characters:
@@ -43,6 +45,7 @@ def checked(spec: JobSpec) -> Iterator[wording.Problem]:
         told = "there is no model to go up to; give 'model' a list, cheapest first, or choose 'ask_again'"
         yield ("answer", "on_invalid"), told, False
     yield from _guaranteed(spec)
+    yield from _compared(spec)
     numbers = [field.name for field in spec.answer.contract.fields if field.kind in ("number", "integer")]
     for name in [*(name for name, _ in spec.rules.below), *filter(None, [spec.rules.score])]:
         if name not in numbers:
@@ -78,3 +81,16 @@ def _guaranteed(spec: JobSpec) -> Iterator[wording.Problem]:
         yield ("guarantee",), "which field of the answer does the target label? Say {agreement: …, field: NAME}", False
     if spec.samples > 1 or rules.disagree > 1:
         yield ("guarantee",), "a guarantee goes with one answer a row: leave out 'samples' and 'disagree'", False
+
+
+def _compared(spec: JobSpec) -> Iterator[wording.Problem]:
+    """Problems of an evaluation."""
+    if spec.eval is None:
+        return
+    for name, job in variants(spec).items():
+        for parameter, message in catalog.problems("", job.parameters):
+            yield ("eval", "variants", name, "parameters", parameter), message, True
+    if spec.pack.rows == "auto":
+        yield ("pack",), "an evaluation packs a fixed number of rows: give a number, or leave out 'pack'", False
+    if spec.guarantee is not None:
+        yield ("guarantee",), "a guarantee is of a run; an evaluation's target stands in 'eval'", True

@@ -28,7 +28,7 @@ from journeybatch.pricebook import choose_price, measured_prices
 from journeybatch.reading import Reader
 from journeybatch.records import Price, Prompt, Request
 from journeybatch.results import check_collisions
-from journeybatch.spec import JobSpec
+from journeybatch.spec import JobSpec, variants
 from journeybatch.standing import Policy, Standing, stand
 from journeybatch.survey import Survey
 from journeybatch.tally import tally
@@ -56,21 +56,37 @@ class Tier(msgspec.Struct, frozen=True):
     price: Price
 
 
+class Way(msgspec.Struct, frozen=True):
+    """One way in which a job asks: its models, cheapest first. It has the ``name`` of a variant where several are
+    compared."""
+
+    name: str
+    tiers: tuple[Tier, ...]
+
+
 class Job(msgspec.Struct, frozen=True):
-    """A spec that can be planned. ``schema`` is the input's; ``tiers`` its models, cheapest first; ``limit`` the first
-    rows to take, None for all."""
+    """A spec that can be planned. ``schema`` is the input's; ``ways`` are the variants that are compared, or the only
+    one; ``left_out`` names variants that would ask just what another asks; ``limit`` the first rows to take, None for
+    all."""
 
     spec: JobSpec
     source: table.Source
     schema: Mapping[str, pl.DataType]
     ask: Ask
-    tiers: tuple[Tier, ...]
+    ways: tuple[Way, ...]
+    left_out: tuple[str, ...] = ()
     limit: int | None = None
 
     @property
-    def prices(self) -> list[Price]:
-        """What a request costs, per step of the ask."""
-        return [self.tiers[step.tier].price for step in self.ask.steps]
+    def tiers(self) -> list[Tier]:
+        """All models, each once for all that is sent to it."""
+        found = {(tier.model, tier.left_out): tier for way in self.ways for tier in way.tiers}
+        return list(found.values())
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The names of what is compared; none where nothing is."""
+        return tuple(way.name for way in self.ways if way.name)
 
     @property
     def reader(self) -> Reader:
@@ -139,20 +155,20 @@ class Job(msgspec.Struct, frozen=True):
     ) -> Iterator[Request]:
         """The requests that ask the rows ``wanted`` marks at a step, made as they are pulled; the next of ``numbers``
         are their ids. Raises InputChanged."""
-        if not wanted.any():
-            return iter(())
-        packs = self.sizing(history).packs(surveyed, step, self.prompts(surveyed, step, wanted))
-        return self.compose(packs, step, history, numbers)
+        for way, rows in enumerate(surveyed.by_way(wanted)):
+            if rows.any():
+                packs = self.sizing(history).packs(surveyed, step, self.prompts(surveyed, step, rows))
+                yield from self.compose(packs, step, history, numbers, way)
 
     def prompts(self, surveyed: Survey, step: int, wanted: pl.Series) -> Iterator[tuple[int, Prompt]]:
         """The prompts that ``wanted`` marks at a step, each with its place among the keys. Raises InputChanged."""
         return survey.prompts(self.frames(), surveyed, self.ask, step, wanted)
 
     def compose(
-        self, packs: Iterable[Sequence[Prompt]], step: int, history: History, numbers: Iterator[int]
+        self, packs: Iterable[Sequence[Prompt]], step: int, history: History, numbers: Iterator[int], way: int = 0
     ) -> Iterator[Request]:
-        """The requests of a step that carry ``packs``, made as they are pulled."""
-        tier = self.tiers[self.ask.steps[step].tier]
+        """The requests of a step of one way that carry ``packs``, made as they are pulled."""
+        tier = self.ways[way].tiers[self.ask.steps[step].tier]
         body = encoder(tier.model, tier.parameters, self.spec.stream)
         wording = packing.Wording(body, self.instructions, history.id)
         return packing.requests(packs, model=tier.model, price=tier.price, wording=wording, numbers=numbers)
@@ -178,19 +194,27 @@ def bind(
     check_collisions(schema, spec.answer.contract, spec.output_prefix or "")
     provider = provider_of(spec.api, world.environ)
     measured = measured_prices(world.prices, provider) if world.prices else {}
-    tiers = tuple(
-        Tier(model, *_parameters(spec, model), choose_price(model, spec.credits, world.config.credits, measured))
-        for model in spec.models
-    )
-    subject = Subject(
-        provider,
-        tuple((tier.model, dict(tier.parameters)) for tier in tiers),
-        spec.prompt.messages,
-        spec.samples,
-        spec.rules.disagree,
-        spec.dedupe,
-    )
-    return Job(spec, source, schema, Ask(subject, tuple(schema)), tiers, limit)
+    known, several = world.config.credits, spec.eval is not None
+    subjects, ways, left_out = [], [], []
+    for name, variant in variants(spec).items():
+        tiers = tuple(
+            Tier(model, *_parameters(variant, model, several), choose_price(model, spec.credits, known, measured))
+            for model in variant.models
+        )
+        subject = Subject(
+            provider,
+            tuple((tier.model, dict(tier.parameters)) for tier in tiers),
+            variant.prompt.messages,
+            spec.samples,
+            variant.rules.disagree,
+            spec.dedupe,
+        )
+        if subject in subjects:
+            left_out.append(name)
+        else:
+            subjects.append(subject)
+            ways.append(Way(name, tiers))
+    return Job(spec, source, schema, Ask(subjects, tuple(schema)), tuple(ways), tuple(left_out), limit)
 
 
 def endpoint_of(spec: JobSpec, world: World) -> Endpoint:
@@ -237,9 +261,10 @@ def _unreadable(planned: Plan, surveyed: Survey, history: History) -> int:
     return int(surveyed.keys.filter(planned.wanted[0]).is_in(heard.implode()).sum())
 
 
-def _parameters(spec: JobSpec, model: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What is sent to ``model``, and what it refuses and is spared, since it shares its parameters with others."""
-    refused = {name for name, _ in catalog.problems(model, spec.parameters)} if len(spec.models) > 1 else set()
+def _parameters(spec: JobSpec, model: str, several: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What is sent to ``model``, and what it refuses and is spared, where it shares its parameters with others."""
+    shared = several or len(spec.models) > 1
+    refused = {name for name, _ in catalog.problems(model, spec.parameters)} if shared else set()
     kept = {name: value for name, value in spec.parameters.items() if name not in refused}
     return kept, tuple(sorted(refused))
 

@@ -96,18 +96,17 @@ class Sizing(msgspec.Struct, frozen=True):
     steps: frozenset[int] | None = None
 
     def piece(self, surveyed: Survey, step: int, at: int) -> Piece:
-        """The piece that the prompt at place ``at`` of a ``step``'s keys makes. Different samples of a row never
-        meet in a pack: the model would repeat itself."""
+        """The piece that the prompt at place ``at`` of a ``step``'s keys makes. Different samples and variants of
+        a row never meet in a pack: the model would repeat itself."""
         if self.limit.rows <= 1 or surveyed.extents is None or not self._packs(step):
             return ALONE
-        row, sample = divmod(at, surveyed.samples)
-        characters, head, head_characters = surveyed.extents.row(row)
+        characters, head, head_characters = surveyed.extents.row(at // surveyed.samples)
         if head is None:
             return ALONE
         rows = self.limit.rows
         if self.missed and (smallest := self.missed.get(surveyed.steps[step][at])):
             rows = min(rows, max(1, smallest // 2))
-        return Piece((head, sample), rows, characters, self.overhead + head_characters)
+        return Piece((head, at % surveyed.width), rows, characters, self.overhead + head_characters)
 
     def _packs(self, step: int) -> bool:
         return self.steps is None or step in self.steps

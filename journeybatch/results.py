@@ -32,7 +32,7 @@ IN_DOUBT = ("in_doubt", "an attempt may have been charged, and brought no answer
 _KEPT = 64
 
 
-def result_columns(contract: Contract, *, sampled: bool = False) -> dict[str, pl.DataType]:
+def result_columns(contract: Contract, *, sampled: bool = False, compared: bool = False) -> dict[str, pl.DataType]:
     """The columns that results add to the input's, in order, before any prefix."""
     import polars as pl
 
@@ -40,6 +40,7 @@ def result_columns(contract: Contract, *, sampled: bool = False) -> dict[str, pl
     return {
         **contract.columns(),
         "jb_row": pl.Int64(),
+        **({"jb_variant": pl.String()} if compared else {}),
         **({"jb_sample": pl.Int32()} if sampled else {}),
         "jb_key": pl.String(),
         "jb_status": pl.String(),
@@ -63,7 +64,7 @@ def result_columns(contract: Contract, *, sampled: bool = False) -> dict[str, pl
 
 def check_collisions(columns: Iterable[str], contract: Contract, prefix: str) -> None:
     """Raises TableError where an input column has the name of a result column."""
-    taken = sorted(set(columns) & {prefix + name for name in result_columns(contract, sampled=True)})
+    taken = sorted(set(columns) & {prefix + name for name in result_columns(contract, sampled=True, compared=True)})
     if taken:
         names = ", ".join(repr(name) for name in taken)
         raise TableError(
@@ -76,7 +77,8 @@ class View(msgspec.Struct, frozen=True):
     """What a results view is made of: the journal at ``journal`` and its history, a survey of the input and where its
     rows stand, how replies are read, and names.
 
-    ``frames`` yields the surveyed input again. ``metadata`` goes into the Parquet files.
+    ``frames`` yields the surveyed input again. ``metadata`` goes into the Parquet files. ``variants`` names what is
+    compared, where something is.
     """
 
     journal: Path
@@ -88,6 +90,7 @@ class View(msgspec.Struct, frozen=True):
     reader: Reader
     prefix: str
     metadata: dict[str, str]
+    variants: tuple[str, ...] = ()
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -129,14 +132,14 @@ def write_results(view: View, path: Path) -> Counts:
     facts = view.facts
     written = {view.prefix + name: dtype for name, dtype in _columns(view).items()}
     row, key, credits = (view.prefix + name for name in ("jb_row", "jb_key", "jb_credits"))
-    samples = view.surveyed.samples
+    width = view.surveyed.width
 
     def check(frame: pl.LazyFrame) -> None:
         import polars as pl
 
         sums = frame.select(pl.len(), pl.col(row).sum(), pl.col(key).n_unique(), pl.col(credits).sum()).collect()
-        rows = facts.height // samples
-        numbers = samples * (rows * (rows - 1) // 2)
+        rows = facts.height // width
+        numbers = width * (rows * (rows - 1) // 2)
         expected = (facts.height, numbers, facts["key"].n_unique(), _credits(int(facts["credits"].sum())))
         if sums.row(0) != expected:
             raise TableError(f"{path}: what was written reads back differently; the last good file stays")
@@ -146,18 +149,18 @@ def write_results(view: View, path: Path) -> Counts:
 
 
 def _columns(view: View) -> dict[str, pl.DataType]:
-    return result_columns(view.reader.contract, sampled=view.surveyed.samples > 1)
+    return result_columns(view.reader.contract, sampled=view.surveyed.samples > 1, compared=bool(view.variants))
 
 
 def _results(view: View) -> Iterator[pl.DataFrame]:
     import polars as pl
 
-    samples = view.surveyed.samples
+    width = view.surveyed.width
     with mapped(view.journal) as journal:
         replies = Replies(view.history, view.reader, journal)
         for row, frame in again(view.frames(), view.surveyed):
-            every = frame if samples == 1 else frame[pl.int_range(frame.height * samples, eager=True) // samples]
-            yield every.hstack(_answers(view, view.facts.slice(row * samples, every.height), row, replies))
+            every = frame if width == 1 else frame[pl.int_range(frame.height * width, eager=True) // width]
+            yield every.hstack(_answers(view, view.facts.slice(row * width, every.height), row, replies))
 
 
 class Replies:
@@ -191,7 +194,8 @@ def _answers(view: View, facts: pl.DataFrame, first: int, replies: Replies) -> p
     """The result columns of the rows from ``first`` on."""
     import polars as pl
 
-    a, contract, samples = view.history.attempts, view.reader.contract, view.surveyed.samples
+    a, contract = view.history.attempts, view.reader.contract
+    samples, width = view.surveyed.samples, view.surveyed.width
     answered = [status == "answered" for status in facts["status"]]
     chosen = [
         answer if yes else last for yes, answer, last in zip(answered, facts["answer"], facts["last"], strict=True)
@@ -204,10 +208,11 @@ def _answers(view: View, facts: pl.DataFrame, first: int, replies: Replies) -> p
     lone = [reply if reply and a.prompts(i) == 1 else None for reply, i in zip(said, chosen, strict=True)]
     values = [one[2].values if one else {} for one in found]
     in_doubt = facts["doubt"] & (facts["status"] == "pending")
-    places = range(first * samples, first * samples + facts.height)
+    places = range(first * width, first * width + facts.height)
     columns: dict[str, Any] = {
         **{name: [row.get(name) for row in values] for name in contract.columns()},
-        "jb_row": [place // samples for place in places],
+        "jb_row": [place // width for place in places],
+        "jb_variant": [view.variants[place % width // samples] for place in places] if view.variants else None,
         "jb_sample": [place % samples for place in places],
         "jb_key": facts["key"].bin.encode("hex"),
         "jb_status": facts["status"],

@@ -34,7 +34,7 @@ def terms_of(job: Job, options: Options) -> Terms:
         random.Random(options.seed),  # noqa: S311  jitter
         job.reader,
         spec.answer.on_invalid == "ask_again",
-        {tier.model: heard for tier in job.tiers[:-1]},
+        {tier.model: heard for way in job.ways for tier in way.tiers[:-1]},
     )
 
 

@@ -55,7 +55,7 @@ async def dispatch(ready: Prepared, world: World, options: Options) -> Ending:
     if not planned.requests:
         return Ending()
     run = history.runs[-1]
-    lost = history.lost * max(price.most for price in ready.job.prices)  # each lost entry may have been a charge
+    lost = history.lost * max(tier.price.most for tier in ready.job.tiers)  # each lost entry may have been a charge
     ledger = Ledger(spec.limits.credits, spent=run.spent, unknown=run.unknown + lost)
     counts = ready.counts
     numbers = Numbers(counts.total, counts.answered, counts.failed, counts.reused)

@@ -160,7 +160,8 @@ class JobSpec(Section):
     @property
     def rules(self) -> Rules:
         """When a cascade goes up; none where there is nowhere to go. Not a key."""
-        if len(self.models) == 1:
+        variants = self.eval.variants.values() if self.eval else ()
+        if not any(isinstance(model, tuple) for model in (self.model, *(variant.model for variant in variants))):
             return Rules()
         more = ("invalid",) if self.answer.on_invalid == "escalate" else ()
         return rules_of((*(DEFAULT if self.escalate is None else self.escalate), *more))
@@ -199,6 +200,7 @@ def variants(spec: JobSpec) -> dict[str, JobSpec]:
     return {
         name: spec.model_copy(
             update={
+                "eval": None,
                 "prompt": variant.prompt or spec.prompt,
                 "model": variant.model or spec.model,
                 "parameters": {**spec.parameters, **(variant.parameters or {})},

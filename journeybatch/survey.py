@@ -41,10 +41,10 @@ class Labels(msgspec.Struct, frozen=True):
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """All keys of a table in row order, per step of the ask (Binary Series; with ``samples``, each row stands there
-    that many times in a row), its problems, and a digest and a size per batch.
+    """All keys of a table in row order, per step of the ask (Binary Series), its problems, and a digest and a size per
+    batch. Each row has ``width`` keys beside each other: for each variant that is compared, one for each of ``samples``.
 
-    ``extents`` tells, per row, the ``characters`` of its last message as they are spelled in a pack, the ``head``
+    ``extents`` tells, per row and variant, the ``characters`` of its last message as they are spelled in a pack, the ``head``
     (UInt64: a digest of the messages before it; null where the row cannot be packed) and the ``head_characters``;
     None where nobody packs. ``labels`` are None where the job has no target.
     """
@@ -54,6 +54,7 @@ class Survey(msgspec.Struct, frozen=True):
     digests: list[int]
     sizes: list[int]
     samples: int = 1
+    width: int = 1
     extents: pl.DataFrame | None = None
     labels: Labels | None = None
 
@@ -64,8 +65,18 @@ class Survey(msgspec.Struct, frozen=True):
 
     @property
     def rows(self) -> int:
-        """Rows of the results: those of the table, times the samples."""
+        """Rows of the results: those of the table, times the width."""
         return len(self.keys)
+
+    def by_way(self, rows: pl.Series) -> list[pl.Series]:
+        """The marked ``rows``, apart for each way of asking."""
+        import polars as pl
+
+        ways = self.width // self.samples
+        if ways == 1:
+            return [rows]
+        place = pl.int_range(len(rows), eager=True) % self.width // self.samples
+        return [rows & (place == way) for way in range(ways)]
 
     def check_problems(self) -> None:
         """Raises TemplateError with the rows that cannot be rendered."""
@@ -82,9 +93,11 @@ def survey(frames: Iterable[pl.DataFrame], ask: Ask, *, packs: bool = False, tar
     import polars as pl
 
     parts: list[list[pl.Series]] = [[pl.Series("jb_key", [], dtype=pl.Binary)] for _ in ask.steps]
-    found = Survey([], [], [], [], ask.samples)
+    found = Survey([], [], [], [], ask.samples, ask.width)
     extents: list[pl.DataFrame] = [_extents([])]
     labels: list[pl.DataFrame] = [_labels(pl.Series([], dtype=pl.String), 0)]
+    nothing: list[bytes | None] = [None] * ask.width
+    unmeasured: list[Extent] = [(0, None, 0)] * len(ask.subjects)
     seen: dict[bytes, int] = {}
     row = 0
     for frame in blocks(frames):
@@ -93,14 +106,14 @@ def survey(frames: Iterable[pl.DataFrame], ask: Ask, *, packs: bool = False, tar
         for place, question in enumerate(ask.questions(frame, seen)):
             if isinstance(question, TemplateError):
                 found.problems.append(Problem(row + place, str(question)))
+                for column in keys:
+                    column += nothing
+                measured += unmeasured
+                continue
             for column, step in zip(keys, ask.steps, strict=True):
-                column.extend(
-                    [None] * ask.samples
-                    if isinstance(question, TemplateError)
-                    else [ask.key(step, *question, sample) for sample in range(ask.samples)]
-                )
+                column += ask.keys(step, question)
             if packs:
-                measured.append((0, None, 0) if isinstance(question, TemplateError) else extent(question[0]))
+                measured += map(extent, question[0])
         for part, column in zip(parts, keys, strict=True):
             part.append(pl.Series("jb_key", column, dtype=pl.Binary))
         extents.append(_extents(measured))
@@ -114,7 +127,7 @@ def survey(frames: Iterable[pl.DataFrame], ask: Ask, *, packs: bool = False, tar
         found,
         steps=steps,
         extents=pl.concat(extents) if packs else None,
-        labels=_labelled(pl.concat(labels), steps[0].gather_every(ask.samples)) if target is not None else None,
+        labels=_labelled(pl.concat(labels), steps[0].gather_every(ask.width)) if target is not None else None,
     )
 
 
@@ -179,19 +192,27 @@ def prompts(
     """
     import polars as pl
 
-    keys, samples = surveyed.steps[step], surveyed.samples
+    keys, samples, width = surveyed.steps[step], surveyed.samples, surveyed.width
     for row, frame in again(frames, surveyed):
-        places = wanted.slice(row * samples, frame.height * samples).arg_true()
+        places = wanted.slice(row * width, frame.height * width).arg_true()
         if not len(places):
             continue
-        rows = (places // samples).unique(maintain_order=True)
-        rendered = dict(zip(rows, ask.template.render_batch(frame[rows]), strict=True))
-        at = places.cast(pl.Int64) + row * samples
+        asked = (places // samples).unique(maintain_order=True)  # a row and a variant
+        rendered = dict(_rendered(frame, ask, asked))
+        at = places.cast(pl.Int64) + row * width
         for place, key, number in zip(places, keys.gather(at), at, strict=True):
             messages = rendered[place // samples]
             if isinstance(messages, TemplateError):
                 raise _changed(row)
             yield number, Prompt(key, messages)
+
+
+def _rendered(frame: pl.DataFrame, ask: Ask, asked: pl.Series) -> Iterator[tuple[int, Messages | TemplateError]]:
+    """The messages of the rows of ``frame``, each for one variant; both are in the numbers ``asked``."""
+    variants = len(ask.templates)
+    for variant, template in enumerate(ask.templates):
+        mine = asked.filter(asked % variants == variant)
+        yield from zip(mine, template.render_batch(frame[mine // variants]), strict=True)
 
 
 def blocks(frames: Iterable[pl.DataFrame], rows: int = BLOCK) -> Iterator[pl.DataFrame]:

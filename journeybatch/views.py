@@ -28,6 +28,7 @@ def write_views(job: Job, history: History, journal: Path, surveyed: Survey) -> 
         frames=job.frames,
         schema=dict(job.schema),
         reader=job.reader,
+        variants=job.variants,
         prefix=spec.output_prefix or "",
         metadata={
             "journeybatch.job": spec.name,

@@ -101,21 +101,27 @@ def show(target: str, row: int, as_json: bool) -> None:
         raise OutputError(f"{directory}: the input has no row {row}")
     if isinstance(question, Exception):
         raise question
-    keys = [job.ask.key(step, *question, sample) for step in job.ask.steps for sample in range(job.ask.samples)]
+    keys = [key for step in job.ask.steps for key in job.ask.keys(step, question) if key is not None]
     given_up = [history.given_up[key] for key in keys if key in history.given_up]
     story: dict[str, Any] = {
         "row": row,
         "key": keys[0].hex(),
-        "messages": [{"role": message.role, "content": message.content} for message in question[0]],
+        "messages": {
+            way.name: [{"role": message.role, "content": message.content} for message in messages]
+            for way, messages in zip(job.ways, question[0], strict=True)
+        },
         "attempts": _attempts(directory, history, set(keys)),
         "given_up": given_up[-1] if given_up else None,
     }
     if as_json:
-        screen.out_json(story)
+        only = story["messages"].get("")  # where nothing is compared
+        screen.out_json(story if only is None else story | {"messages": only})
         return
     screen.out(f"row {row}, key {story['key']}")
-    for message in question[0]:
-        screen.out(f"\n[{message.role}]\n{screen.safe(message.content)}")
+    for way, messages in zip(job.ways, question[0], strict=True):
+        for message in messages:
+            screen.out(f"\n[{f'{screen.safe(way.name)}: ' if way.name else ''}{message.role}]")
+            screen.out(screen.safe(message.content))
     for attempt in story["attempts"]:
         rows = f" for {attempt['rows']} rows" if attempt["rows"] > 1 else ""
         head = f"\nrequest {attempt['request']} to {attempt['model']}{rows}, attempt {attempt['attempt']}: "
