@@ -128,6 +128,7 @@ def test_an_output_that_cannot_be_made_is_said(job: Path, call: Call) -> None:
 
 WRONG = ("run", "run none.yaml", "run none.yaml --concurrency many", "frobnicate", "status nowhere", "verify .")
 WRONG += ("export .", "show . -1", "emulate --faults none.yaml", "init ../up", "run none.yaml --set concurrency")
+WRONG += ("emulate --price gpt-4o", "emulate --price gpt-9=1", "emulate --answers none.csv", "emulate --bill no/bill")
 
 
 @pytest.mark.parametrize("command", WRONG)
