@@ -28,6 +28,8 @@ from zlib import crc32
 
 from journeybatch.errors import DiskFull, JourneybatchError, OutputError
 
+DAYBOOK = "credits-per-day"
+"""The file's name in an output directory, where a job gives none."""
 LINE = 512
 """Bytes of a line: a disk's smallest sector, so that no torn sector spoils both lines."""
 DAY_S = 86_400

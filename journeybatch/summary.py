@@ -16,7 +16,8 @@ SUMMARY = "summary.json"
 
 class Credits(msgspec.Struct, frozen=True, kw_only=True):
     """Credits of a run; ``spent_total`` and ``departed`` of its directory, ever. ``departed`` is what was spent for
-    keys that are no longer in the input."""
+    keys that are no longer in the input. ``reconciliation`` compares the account's loss with the ledger, for the
+    process that was last at work; None until it has ended."""
 
     planned_min: int
     planned_max: int
@@ -25,8 +26,9 @@ class Credits(msgspec.Struct, frozen=True, kw_only=True):
     spent_total: int
     departed: float
     cap: int | None
-    balance_before: int | None = None
-    balance_after: int | None = None
+    balance_before: int | float | None = None
+    balance_after: int | float | None = None
+    reconciliation: dict[str, Any] | None = None
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):

@@ -198,8 +198,9 @@ def test_a_model_the_endpoint_does_not_know_costs_one_request(flow: Flow) -> Non
 
 def test_an_empty_account_stops_the_run_and_can_be_filled(flow: Flow) -> None:
     flow.emulator = Emulator(credits=3)
-    code, why, pending, _ = stopped(flow, concurrency=2)
-    assert (code, why, pending, flow.emulator.billed) == (3, "credits", 9, 3)
+    report = flow.run({"yes": True}, concurrency=2)
+    assert (report.exit_code, report.summary["stopped_by"], flow.emulator.billed) == (3, "credits", 3)
+    assert report.summary["rows"]["pending"] == 9
     flow.emulator = Emulator(credits=9)
     assert (flow.run().exit_code, flow.emulator.billed) == (0, 9)
     assert flow.balanced()
