@@ -120,7 +120,7 @@ def _tell_account(credits: dict[str, Any]) -> None:
     """What the account says of the ledger, where that is news."""
     found = credits.get("reconciliation")
     if found and found["lost"] is not None and (found["difference"] or found["least"] != found["most"]):
-        screen.out(f"account: {found['message']}")
+        screen.out(found["message"])
 
 
 @click.command()
