@@ -95,8 +95,8 @@ def _read_again(job: Job, history: History, options: Options) -> Rereading:
     found = reread(history, job.spec.output / NAME, job.reader, all_of_them=options.reparse)
     if anew:
         options.screen.line(
-            f"{found.replies} replies read again for 0 credits: {found.differently} answers came out differently, "
-            f"{found.lost} of them can be read no more"
+            f"replies read again, for 0 credits: {found.replies}; answers that came out differently: "
+            f"{found.differently}; that can be read no more: {found.lost}"
         )
     if options.retry_failed or job.spec.retry.failed:
         history.reopen()

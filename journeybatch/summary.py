@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,21 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             if data[name] is not None:
                 data[name] = datetime.fromtimestamp(data[name], UTC).isoformat(timespec="milliseconds")
         return data
+
+
+def remarks(summary: Mapping[str, Any]) -> list[str]:
+    """What somebody may have to do something about, one sentence each: what the account says of the ledger, where
+    that is news, and rows that are held in doubt."""
+    pending, found = summary["rows"]["pending"], summary["credits"].get("reconciliation")
+    said = []
+    if found and found["lost"] is not None and (found["difference"] or found["least"] != found["most"]):
+        said.append(str(found["message"]))
+    if pending and summary["exit_code"] == 1:
+        said.append(
+            f"{pending} rows are held in doubt: ask them again with --set retry.on_unknown=retry, or give them "
+            "up with --set retry.on_unknown=fail"
+        )
+    return said
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

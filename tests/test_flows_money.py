@@ -301,6 +301,8 @@ def test_the_summary_on_the_terminal_speaks_of_the_account_when_there_is_news(
     said = call("run", spec, "--quiet", "--fresh", "--set", "credits.deepseek-chat=2")
     assert "the account lost 12 credits, 12 less than the ledger's 24 credits" in said.out
     assert "models --measure deepseek-chat" in said.out
+    assert "12 less than the ledger's 24 credits" in call("status", spec).out
+    assert json.loads(call("status", spec, "--json").out)["reconciliation"]["verdict"] == "less"
 
 
 # -- replies read again --------------------------------------------------------------------------------------------
@@ -312,13 +314,13 @@ def test_reparse_reads_all_replies_again_for_nothing(flow: Flow, call: Call, mon
     assert call("run", spec, "--quiet").code == 0
     before = {path.name: path.read_bytes() for path in flow.output.iterdir()}
     said = call("run", spec, "--reparse")
-    assert (said.code, "12 replies read again for 0 credits: 0 answers came out differently" in said.err) == (0, True)
+    told = "replies read again, for 0 credits: 12; answers that came out differently: {}; that can be read no more: 0"
+    assert (said.code, said.err) == (0, told.format(0) + "\n")
     assert {path.name: path.read_bytes() for path in flow.output.iterdir()} == before
     monkeypatch.setattr(reading, "declines", lambda _: True)
-    told = "12 replies read again for 0 credits: 12 answers came out differently, 0 of them can be read no more"
-    assert told in call("plan", spec, "--reparse").err
-    assert told in call("run", spec, "--reparse").err
-    assert "0 answers came out differently" in call("run", spec, "--reparse").err, "it is written down"
+    assert told.format(12) in call("plan", spec, "--reparse").err
+    assert told.format(12) in call("run", spec, "--reparse").err
+    assert told.format(0) in call("run", spec, "--reparse").err, "it is written down"
     assert len(read_bill(flow.output / "emulator-bill.jsonl")) == 12
     assert call("verify", spec).code == 0
 
@@ -365,6 +367,9 @@ def test_rows_held_in_doubt_end_a_run_with_1_and_a_word_on_what_to_do(flow: Flow
         assert (said.code, held > 0, flow.summary()["stopped_by"]) == (1, True, None)
         assert f"{held} rows are held in doubt" in said.out
         assert "--set retry.on_unknown=retry" in said.out
+        status = call("status", spec).out
+        assert "held in doubt" in status
+        assert "carry on" not in status, "to run it again as it is would do nothing"
         sent = flow.summary()["requests"]["sent"]
         assert call("run", spec, "--quiet").code == 1
         assert call("run", spec, "--quiet", "--set", "retry.on_unknown=fail").code == 1

@@ -19,6 +19,7 @@ from journeybatch.preparation import Options, plan_only
 from journeybatch.records import Price
 from journeybatch.runner import Report
 from journeybatch.runner import run as run_job
+from journeybatch.summary import remarks
 from journeybatch.survey import Survey
 
 Command = Callable[..., Any]
@@ -106,21 +107,10 @@ def _tell(report: Report) -> None:
         f"{requests['sent']} requests ({requests['retried']} retries), {credits['spent']}{cap} credits{doubt}, "
         f"{summary['seconds']:.1f} s" + (", all by the emulator: no credit was real" if summary["emulated"] else "")
     )
-    _tell_account(credits)
-    if rows["pending"] and summary["stopped_by"] is None:
-        screen.out(
-            f"{rows['pending']} rows are held in doubt: ask them again with --set retry.on_unknown=retry, or give them "
-            "up with --set retry.on_unknown=fail"
-        )
+    for remark in remarks(summary):
+        screen.out(remark)
     if report.results.exists():
         screen.out(f"results: {report.results}")
-
-
-def _tell_account(credits: dict[str, Any]) -> None:
-    """What the account says of the ledger, where that is news."""
-    found = credits.get("reconciliation")
-    if found and found["lost"] is not None and (found["difference"] or found["least"] != found["most"]):
-        screen.out(found["message"])
 
 
 @click.command()
