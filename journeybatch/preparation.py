@@ -220,8 +220,9 @@ def _ask_about(again: int, job: Job, planned: Plan, options: Options) -> None:
     price = job.prices[0]
     packed = planned.requests * again // max(1, planned.prompts)
     cost = max(1, packed) * price.most
+    what, old = ("replies were read again", "reading") if options.reparse else ("spec was edited", "one")
     question = (
-        f"{again} of {planned.prompts} prompts to ask were already answered, under the spec or the reading before. "
+        f"The {what}: {again} of {planned.prompts} prompts to ask were already answered under the old {old}. "
         f"Asking them again costs {'up to ' if price.least != price.most else ''}{cost} credits."
     )
     _confirm(question, "Say --yes if that is meant, or give the job another `output`.", options)
