@@ -14,7 +14,7 @@ import httpx
 import msgspec
 
 from journeybatch.accounted import accounted
-from journeybatch.attempts import UNKNOWN
+from journeybatch.attempts import FREE, UNKNOWN
 from journeybatch.client import Client, Endpoint
 from journeybatch.entries import GivenUp, Split
 from journeybatch.errors import ApiFailure, RunStopped, TooManyFailures
@@ -192,11 +192,14 @@ class Dispatch:
         """Compare what the account lost with what this process wrote into the ledger."""
         ending, ledger = self.ending, self.ledger
         spent, unknown = ledger.spent - self._began[0], ledger.unknown - self._began[1]
-        models = tuple(dict.fromkeys(self.journal.history.attempts.model[self._first :])) or ("MODEL",)
+        a = self.journal.history.attempts
+        here = range(self._first, len(a))
+        models = tuple(dict.fromkeys(a.model[i] for i in here)) or ("MODEL",)
+        free = sum(a.charge[i] == FREE and a.status[i] > 0 for i in here)
         for pause_s in LATE_S:
             await anyio.sleep(pause_s)
             ending.balance_after = None if ending.balance_before is None else await balance_of(client)
-            found = reconcile(ending.balance_before, ending.balance_after, spent, unknown, models=models)
+            found = reconcile(ending.balance_before, ending.balance_after, spent, unknown, models=models, free=free)
             ending.reconciliation = found
             if found.verdict != "less":
                 return

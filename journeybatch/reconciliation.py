@@ -39,11 +39,13 @@ def reconcile(
     unknown_max: int,
     *,
     models: Sequence[str] = ("MODEL",),
+    free: int = 0,
 ) -> Reconciliation:
     """Compare two readings of the balance with what this process did between them.
 
     ``spent`` credits were certainly charged, at most ``unknown_max`` besides. For a price known as an interval its
-    lower end belongs to ``spent`` and the rest to ``unknown_max``. ``models`` are named in what to do next.
+    lower end belongs to ``spent`` and the rest to ``unknown_max``. ``models`` are named in what to do next, and so are
+    ``free`` attempts that the endpoint answered with an error, which the ledger takes for not charged.
     """
     least, most = spent, spent + unknown_max
     lost = lost_between(balance_before, balance_after)
@@ -54,7 +56,8 @@ def reconcile(
         over = difference_of(lost, most)
         message = (
             f"the account lost {credits_text(lost)}, {number(over)} more than the ledger's {_range(least, most)}: "
-            f"somebody else uses the account at the same time, or a price is wrong; {_next_step(models)}"
+            f"somebody else uses the account at the same time, or a price is wrong{_billed_after_all(free)}; "
+            f"{_next_step(models)}"
         )
         return Reconciliation(lost, least, most, "more", over, message)
     if lost < least:
@@ -106,6 +109,12 @@ def _range(least: int, most: int) -> str:
 
 def _change(lost: Credits) -> str:
     return f"lost {credits_text(lost)}" if lost >= 0 else f"gained {credits_text(-lost)}"
+
+
+def _billed_after_all(free: int) -> str:
+    if not free:
+        return ""
+    return f", or errors are billed ({free} were counted as free: set `api: {{bills_errors: true}}` if so)"
 
 
 def _next_step(models: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import KEY, Flow, spawned
+from conftest import BASE_URL, KEY, Flow, spawned
 
 from journeybatch import api, dispatch, reading
 from journeybatch.daybook import DAY_S, DAYBOOK, open_daybook, taken_today
@@ -244,6 +244,19 @@ def test_a_price_that_is_too_low_is_flagged_with_what_to_do(flow: Flow) -> None:
     assert (found["verdict"], found["lost"], found["most"], found["difference"]) == ("more", 36, 12, 24)
     assert "`models --measure deepseek-chat`" in found["message"]
     assert "`credits: {deepseek-chat: N}`" in found["message"]
+
+
+def test_errors_that_are_billed_after_all_are_named_as_a_cause(flow: Flow) -> None:
+    flow.emulator = Emulator(faults=Faults(seed=2, statuses={422: 0.3}, bills_errors=True))
+    found = reconciled(flow, limits={"failures": "100%"})
+    rejected = flow.summary()["rows"]["failed"]
+    assert (found["verdict"], found["difference"]) == ("more", rejected)
+    assert (
+        f"or errors are billed ({rejected} were counted as free: set `api: {{bills_errors: true}}`" in found["message"]
+    )
+    flow.emulator = Emulator(faults=flow.emulator.faults)
+    api_ = {"base_url": BASE_URL, "bills_errors": True}
+    assert reconciled(flow, {"fresh": True}, limits={"failures": "100%"}, api=api_)["verdict"] == "in doubt"
 
 
 def test_a_price_that_is_too_high_is_flagged_with_what_to_do(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
