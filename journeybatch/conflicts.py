@@ -27,8 +27,6 @@ def raw(data: Mapping[str, Any], framed: bool) -> Iterator[wording.Problem]:
 
 def checked(spec: JobSpec) -> Iterator[wording.Problem]:
     """Problems between the keys of a job whose every key is right by itself."""
-    if spec.limits.credits_per_day is not None:
-        yield ("limits", "credits_per_day"), "not yet: a cap by the day is to come; leave it out", True
     packs, cascade = spec.pack.rows != 1, len(spec.models) > 1
     if spec.pack.rows == "auto":
         yield ("pack",), "not yet: a pack's size by measurement is to come; give a number of rows", False

@@ -14,15 +14,18 @@ import httpx
 import msgspec
 
 from journeybatch.accounted import accounted
+from journeybatch.attempts import FREE, UNKNOWN
 from journeybatch.client import Client, Endpoint
 from journeybatch.entries import GivenUp, Split
 from journeybatch.errors import ApiFailure, RunStopped, TooManyFailures
+from journeybatch.history import History
 from journeybatch.journal import Journal
 from journeybatch.lanes import run_lanes
 from journeybatch.ledger import Ledger
 from journeybatch.limiter import Limiter, limited
 from journeybatch.progress import Numbers, Screen, reported
 from journeybatch.reading import PLAIN, Reader
+from journeybatch.reconciliation import Credits, Reconciliation, reconcile
 from journeybatch.records import Request
 from journeybatch.retry import retrying
 from journeybatch.sections import Limits, Retry
@@ -30,6 +33,8 @@ from journeybatch.verdict import ERRORS, INVALID, MISSED, READABLE, Verdict
 
 GRACE_S = 8.0
 BALANCE_S = 10.0
+LATE_S = (0.0, 0.5, 1.5)
+"""Waits before each reading of the balance at the end, as long as it lacks charges: 2 s in all."""
 SIGNALS = tuple(number for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", None)) if number)
 
 
@@ -51,12 +56,14 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 class Ending(msgspec.Struct):
-    """How dispatching ended: stopped for a reason, by a signal number, or neither; and the account's balances."""
+    """How dispatching ended: stopped for a reason, by a signal number, or neither; the account's balances, and what
+    they say of the ledger."""
 
     stop: RunStopped | None = None
     signal: int | None = None
-    balance_before: int | None = None
-    balance_after: int | None = None
+    balance_before: Credits | None = None
+    balance_after: Credits | None = None
+    reconciliation: Reconciliation | None = None
 
 
 class Dispatch:
@@ -80,6 +87,8 @@ class Dispatch:
         self.more = False
         self._sharers = sharers
         self._over = False
+        self._first = len(journal.history.attempts)
+        self._began = (ledger.spent, ledger.unknown - _late(journal.history, time.time() - terms.retry.timeout_s))
 
     async def run(
         self,
@@ -91,7 +100,8 @@ class Dispatch:
         signals: bool,
     ) -> Ending:
         """Send the requests of all ``rounds``, each begun when the one before is done, until they, the money, the
-        endpoint or the user's patience end. Never raises for these: the ``Ending`` says which."""
+        endpoint or the user's patience end, and look at the account. Never raises for these: the ``Ending`` says
+        which."""
         terms = self.terms
         stack = accounted(client.send, self.journal, self.ledger, reader=terms.reader, bills_errors=terms.bills_errors)
         retry = terms.retry
@@ -113,8 +123,6 @@ class Dispatch:
             if signals:
                 await background.start(self._watch_signals, background.cancel_scope)
             keep()  # from here on no earlier run's summary may speak for this one, should it be killed
-            self.ending.balance_before = await self._balance(client)
-            keep()
             async with reported(self.numbers, self.ledger, self.limiter, screen, keep):
                 try:
                     for requests in rounds:
@@ -123,8 +131,8 @@ class Dispatch:
                             break
                 except RunStopped as stop:
                     self.ending.stop = stop
-            if self.ending.signal is None and self.ending.balance_before is not None:
-                self.ending.balance_after = await self._balance(client)
+            if self.ending.signal is None:
+                await self._reconcile(client)
             background.cancel_scope.cancel()
         return self.ending
 
@@ -180,14 +188,21 @@ class Dispatch:
             numbers.failed += rows
             numbers.failed_here += rows
 
-    async def _balance(self, client: Client) -> int | None:
-        """The account's balance, where it can be had quickly: it is worth knowing and never worth a stop."""
-        with anyio.move_on_after(BALANCE_S):
-            try:
-                return await client.balance()
-            except (ApiFailure, RunStopped):
-                return None
-        return None
+    async def _reconcile(self, client: Client) -> None:
+        """Compare what the account lost with what this process wrote into the ledger."""
+        ending, ledger = self.ending, self.ledger
+        spent, unknown = ledger.spent - self._began[0], ledger.unknown - self._began[1]
+        a = self.journal.history.attempts
+        here = range(self._first, len(a))
+        models = tuple(dict.fromkeys(a.model[i] for i in here)) or ("MODEL",)
+        free = sum(a.charge[i] == FREE and a.status[i] > 0 for i in here)
+        for pause_s in LATE_S:
+            await anyio.sleep(pause_s)
+            ending.balance_after = None if ending.balance_before is None else await balance_of(client)
+            found = reconcile(ending.balance_before, ending.balance_after, spent, unknown, models=models, free=free)
+            ending.reconciliation = found
+            if found.verdict != "less":
+                return
 
     async def _watch_signals(
         self, scope: anyio.CancelScope, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
@@ -204,6 +219,27 @@ class Dispatch:
                     self._over = True
                     self.limiter.drain()
                     tasks.start_soon(_end_after, GRACE_S, scope)
+
+
+async def balance_of(client: Client) -> Credits | None:
+    """The account's balance, where it can be had quickly: it is worth knowing and never worth a stop."""
+    with anyio.move_on_after(BALANCE_S):
+        try:
+            return await client.balance()
+        except (ApiFailure, RunStopped):
+            return None
+    return None
+
+
+def _late(history: History, since: float) -> int:
+    """Credits that attempts in doubt may yet be charged, since a process before this one began them after ``since``
+    (Unix seconds)."""
+    a, credits = history.attempts, 0
+    for i in range(len(a) - 1, -1, -1):
+        if a.at[i] < since:
+            break
+        credits += a.credits_max[i] if a.charge[i] == UNKNOWN else 0
+    return credits
 
 
 async def _end_after(seconds: float, scope: anyio.CancelScope) -> None:

@@ -32,6 +32,7 @@ class History:
     ``unjudged`` are attempts whose reply is there but whose settlement is not: it can be read off the reply.
     ``emulated`` tells whether an emulator answered anything. ``missed`` tells of keys that got no answer in a pack how
     many prompts the smallest such pack had; ``reopened`` is the first attempt since failures were last forgotten.
+    ``reading`` is the identity of the way of reading that is in force.
     """
 
     def __init__(self) -> None:
@@ -48,6 +49,7 @@ class History:
         self.next_request = 0
         self.emulated = False
         self.reopened = 0
+        self.reading = b""
         self.missed: dict[bytes, int] = {}
         self._open: dict[tuple[int, int], int] = {}
         self._models: dict[str, str] = {}
@@ -101,11 +103,6 @@ class History:
         elif isinstance(entry, Finished) and self.runs and self.runs[-1].number == entry.run:
             self.runs[-1].finished_at = entry.at
 
-    @property
-    def reading(self) -> bytes:
-        """The identity of the way of reading that is in force."""
-        return self.began.reading if self.began else b""
-
     def origin(self, index: int) -> bytes:
         """The id of the journal whose tokens mark the items of attempt ``index``."""
         return self._origins.get(index, self.id)
@@ -130,15 +127,12 @@ class History:
         """From now on replies are read in this way: what failed as invalid in another may be read now."""
         if self.reading != reading:
             self.given_up = {key: why for key, why in self.given_up.items() if why[0] != "invalid"}
+            self.reading = reading
 
     def read_at(self, offset: int) -> tuple[bytes, bytes]:
         """The codes and senses of the reply that stands at ``offset``, as an entry holds them."""
         index = self._at(offset)
-        if index is None:
-            return b"", b""
-        senses = self.attempts.senses(index)
-        told = b"".join(sense.to_bytes(8, "big") for sense in senses) if any(senses) else b""
-        return self.attempts.codes(index), told
+        return (b"", b"") if index is None else self.attempts.verdicts(index)
 
     def take_over(self, entry: Borrowed, reading: bytes, codes: bytes, senses: bytes) -> None:
         """Take in a reply that is yet to be written down, as it reads."""
@@ -195,8 +189,7 @@ class History:
         return index
 
     def _begin(self, entry: Began) -> None:
-        if self.began is not None:
-            self.read_by(entry.reading)
+        self.read_by(entry.reading)
         self.began = entry
         if not self.runs or self.runs[-1].number != entry.run:
             self.runs.append(Run(entry.run, entry.at))

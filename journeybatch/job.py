@@ -15,6 +15,7 @@ from journeybatch import catalog, packing, survey, table
 from journeybatch.asking import Ask, Subject
 from journeybatch.client import Endpoint
 from journeybatch.config import Config
+from journeybatch.daybook import DAYBOOK, taken_today
 from journeybatch.economy import seconds
 from journeybatch.endpoint import choose_endpoint, provider_of
 from journeybatch.errors import JobError, TemplateError
@@ -80,6 +81,18 @@ class Job(msgspec.Struct, frozen=True):
     def instructions(self) -> str:
         """What is said to the model about the form of its answer."""
         return self.spec.answer.contract.instructions
+
+    @property
+    def daybook(self) -> Path:
+        """Where the credits of the day are counted. Those of the emulator are not real, and are counted beside it."""
+        path = Path(self.spec.limits.day_ledger or self.spec.output / DAYBOOK)
+        return path.with_name(f"{path.name}.emulator") if self.spec.api.kind == "emulator" else path
+
+    def left_today(self, now: float) -> int | None:
+        """What the cap by the day leaves for the UTC day of ``now`` (Unix seconds); None without one. Raises
+        OutputError if the file is foreign or damaged."""
+        cap = self.spec.limits.credits_per_day
+        return None if cap is None else max(0, cap - taken_today(self.daybook, now))
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """The input, from its first row on."""
@@ -168,15 +181,16 @@ def endpoint_of(spec: JobSpec, world: World) -> Endpoint:
 
 
 def plan_job(job: Job, surveyed: Survey, history: History, now: float) -> Plan:
-    """What a run of ``job`` would do ``now`` (Unix seconds) on top of ``history``."""
+    """What a run of ``job`` would do ``now`` (Unix seconds) on top of ``history``. Raises OutputError for a file of
+    the day's credits that is foreign or damaged."""
     standing, sizing = job.stand(history, surveyed, now), job.sizing(history)
     planned = plan(surveyed, standing, job.prices, sizing, concurrency=job.spec.concurrency, history=history)
-    return msgspec.structs.replace(planned, warnings=_warnings(job, planned))
+    return msgspec.structs.replace(planned, warnings=_warnings(job, planned, now))
 
 
-def asked_again(job: Job, planned: Plan, surveyed: Survey, history: History) -> int:
-    """How many distinct prompts have an answer under the spec that ran last, or a reply that the old ``answer`` could
-    read, and would be asked anew under this one.
+def asked_again(job: Job, planned: Plan, surveyed: Survey, history: History, *, reparsed: bool = False) -> int:
+    """How many distinct prompts have an answer under the spec that ran last, or a reply that the old ``answer`` (or,
+    ``reparsed``, the old parser) could read, and would be asked anew under this one.
 
     Answers of an emulator cost nothing and are not counted.
     """
@@ -186,7 +200,7 @@ def asked_again(job: Job, planned: Plan, surveyed: Survey, history: History) -> 
     if began is None or began.emulated or not planned.requests:
         return 0
     if began.ask == job.ask.text:
-        return _unreadable(planned, surveyed, history) if began.reading != job.reader.identity else 0
+        return _unreadable(planned, surveyed, history) if reparsed or began.reading != job.reader.identity else 0
     heard = tally(history).filter(pl.col("replies") > 0)["key"]
     try:
         earlier = Ask.parse(began.ask, tuple(job.schema))
@@ -213,7 +227,7 @@ def _parameters(spec: JobSpec, model: str) -> tuple[dict[str, Any], tuple[str, .
     return kept, tuple(sorted(refused))
 
 
-def _warnings(job: Job, planned: Plan) -> list[str]:
+def _warnings(job: Job, planned: Plan, now: float) -> list[str]:
     warnings = []
     cap, spec = job.spec.limits.credits, job.spec
     for tier in job.tiers:
@@ -234,6 +248,13 @@ def _warnings(job: Job, planned: Plan) -> list[str]:
     if cap is not None and planned.credits_max > cap:
         may = "will" if planned.credits_min > cap else "may"
         warnings.append(f"the plan exceeds limits.credits: {cap}; the run {may} stop there, and can be resumed")
+    left = job.left_today(now)
+    if left is not None and planned.credits_max > left:
+        may = "will" if planned.credits_min > left else "may"
+        warnings.append(
+            f"the plan exceeds what is left today of limits.credits_per_day: {left} of {spec.limits.credits_per_day}; "
+            f"the run {may} stop there, and goes on when it is run another day (UTC)"
+        )
     if not planned.rows:
         warnings.append("the input has no rows")
     return warnings

@@ -24,7 +24,7 @@ from journeybatch.history import History
 from journeybatch.identity import KEY_BYTES
 from journeybatch.items import Missed, answers, token
 from journeybatch.records import Completion, Reply
-from journeybatch.verdict import ANSWERED, DECLINED, INVALID, MISSED, REFUSED, UNREAD, WEAK, Verdict
+from journeybatch.verdict import ANSWERED, DECLINED, INVALID, MISSED, READABLE, REFUSED, UNREAD, WEAK, Verdict
 from journeybatch.wire import clean, judge
 
 
@@ -104,21 +104,36 @@ def codes_of(verdicts: Sequence[Verdict]) -> tuple[bytes, bytes]:
     return codes, b"".join(verdict.sense.to_bytes(8, "big") for verdict in verdicts)
 
 
-def reread(history: History, path: Path, reader: Reader, *, all_of_them: bool = False) -> list[Reread]:
+class Rereading(msgspec.Struct, frozen=True):
+    """What came of reading ``replies`` again: how many of the answers that they carry came out ``differently`` and how
+    many of these can be read no more (``lost``); ``entries`` tell all that is new for a journal."""
+
+    replies: int = 0
+    differently: int = 0
+    lost: int = 0
+    entries: Sequence[Reread] = ()
+
+
+def reread(history: History, path: Path, reader: Reader, *, all_of_them: bool = False) -> Rereading:
     """Read every settled reply that nobody has read by this reader's rules (or ``all_of_them``), and fold the new
-    verdicts into ``history``. Returns the entries for whoever holds the journal at ``path`` open."""
-    a = history.attempts
-    history.read_by(reader.identity)
-    unread = [i for i in range(len(a)) if a.charge[i] == SETTLED and a.offset[i] >= 0]
-    if not all_of_them:
-        unread = [i for i in unread if history.is_unread(i, reader.identity)]
-    if not unread:
-        return []
-    entries = []
+    verdicts into ``history``, whose journal is at ``path``."""
+    a, identity = history.attempts, reader.identity
+    history.read_by(identity)
+    settled = (i for i in range(len(a)) if a.charge[i] == SETTLED and a.offset[i] >= 0)
+    chosen = [i for i in settled if all_of_them or history.is_unread(i, identity)]
+    if not chosen:
+        return Rereading()
+    entries, differently, lost = [], 0, 0
     with mapped(path) as buffer:
-        for i in unread:
+        for i in chosen:
             entry = received(buffer, a.offset[i])
-            codes, senses = codes_of(reader.verdicts(entry, history.origin(i)))
-            entries.append(Reread(a.offset[i], reader.identity, codes, senses))
-            history.read_again(i, reader.identity, codes, senses)
-    return entries
+            before, unread = a.verdicts(i), history.is_unread(i, identity)
+            after = codes_of(reader.verdicts(entry, history.origin(i)))
+            if after == before and not unread:
+                continue
+            pairs = [(was, now) for was, now in zip(before[0], after[0], strict=True) if was not in (now, UNREAD)]
+            differently += len(pairs)
+            lost += sum(was in READABLE and now not in READABLE for was, now in pairs)
+            entries.append(Reread(a.offset[i], identity, *after))
+            history.read_again(i, identity, *after)
+    return Rereading(len(chosen), differently, lost, entries)

@@ -19,6 +19,7 @@ from journeybatch.preparation import Options, plan_only
 from journeybatch.records import Price
 from journeybatch.runner import Report
 from journeybatch.runner import run as run_job
+from journeybatch.summary import remarks
 from journeybatch.survey import Survey
 
 Command = Callable[..., Any]
@@ -37,6 +38,7 @@ def overrides(command: Command) -> Command:
             click.option("--output", type=click.Path(), help="Another output directory."),
             click.option("--set", "sets", multiple=True, metavar="KEY.PATH=VALUE", help="Set any key of the job."),
             click.option("--retry-failed", is_flag=True, help="Ask failed rows again."),
+            click.option("--reparse", is_flag=True, help="Read all replies again, for 0 credits."),
             click.option("--allow-host", "allow_hosts", multiple=True, metavar="HOST", help="Let a key go to HOST."),
             click.option("--json", "as_json", is_flag=True, help="The result as one JSON object on stdout."),
         )
@@ -74,7 +76,9 @@ def run(**given: Any) -> None:
         limit=given["limit"],
         fresh=given["fresh"],
         retry_failed=given["retry_failed"],
-        confirm=(lambda _: True) if given["yes"] else screen.confirm if screen.can_ask() else None,
+        reparse=given["reparse"],
+        yes=given["yes"],
+        confirm=screen.confirm if screen.can_ask() else None,
         screen=screen.stderr(given["quiet"]),
         signals=True,
     )
@@ -103,6 +107,8 @@ def _tell(report: Report) -> None:
         f"{requests['sent']} requests ({requests['retried']} retries), {credits['spent']}{cap} credits{doubt}, "
         f"{summary['seconds']:.1f} s" + (", all by the emulator: no credit was real" if summary["emulated"] else "")
     )
+    for remark in remarks(summary):
+        screen.out(remark)
     if report.results.exists():
         screen.out(f"results: {report.results}")
 
@@ -118,7 +124,12 @@ def plan(show: int, balance: bool, **given: Any) -> None:
 
 def _plan(given: dict[str, Any], world: World, *, show: int, balance: bool) -> None:
     spec = load(given["job"], _overridden(given), world)
-    options = Options(limit=given["limit"], retry_failed=given["retry_failed"])
+    options = Options(
+        limit=given["limit"],
+        retry_failed=given["retry_failed"],
+        reparse=given["reparse"],
+        screen=screen.stderr(),
+    )
     job, planned, surveyed, history = plan_only(spec, world, options)
     if balance:
         planned = msgspec.structs.replace(planned, balance=_balance(job, world))
