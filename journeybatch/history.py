@@ -31,7 +31,8 @@ class History:
 
     ``unjudged`` are attempts whose reply is there but whose settlement is not: it can be read off the reply.
     ``emulated`` tells whether an emulator answered anything. ``missed`` tells of keys that got no answer in a pack how
-    many prompts the smallest such pack had; ``reopened`` is the first attempt since failures were last forgotten.
+    many prompts the smallest such pack had; ``reopened`` is the first attempt since failures were last forgotten;
+    ``reading`` names the way of reading that is in force.
     """
 
     def __init__(self) -> None:
@@ -51,6 +52,7 @@ class History:
         self.missed: dict[bytes, int] = {}
         self._open: dict[tuple[int, int], int] = {}
         self._models: dict[str, str] = {}
+        self.reading = b""
         self._readings: dict[bytes, int] = {b"": 0}
         self._borrowed: dict[tuple[bytes, int, int], int] = {}
         self._origins: dict[int, bytes] = {}
@@ -101,11 +103,6 @@ class History:
         elif isinstance(entry, Finished) and self.runs and self.runs[-1].number == entry.run:
             self.runs[-1].finished_at = entry.at
 
-    @property
-    def reading(self) -> bytes:
-        """The identity of the way of reading that is in force."""
-        return self.began.reading if self.began else b""
-
     def origin(self, index: int) -> bytes:
         """The id of the journal whose tokens mark the items of attempt ``index``."""
         return self._origins.get(index, self.id)
@@ -129,6 +126,7 @@ class History:
     def read_by(self, reading: bytes) -> None:
         """From now on replies are read in this way: what failed as invalid in another may be read now."""
         if self.reading != reading:
+            self.reading = reading
             self.given_up = {key: why for key, why in self.given_up.items() if why[0] != "invalid"}
 
     def read_at(self, offset: int) -> tuple[bytes, bytes]:
@@ -186,17 +184,15 @@ class History:
             self._by_offset[offset] = index
 
     def _add(self, intent: Intent) -> int:
-        if not self.runs:  # the entry that began the run was damaged
-            self.runs.append(Run(1, intent.at))
-        index = self.attempts.add(
-            self.runs[-1].number, intent, self._readings.setdefault(self.reading, len(self._readings))
-        )
+        run = self.runs[-1].number if self.runs else 1
+        index = self.attempts.add(run, intent, self._readings.setdefault(self.reading, len(self._readings)))
         self.attempts.model[index] = self._models.setdefault(intent.model, intent.model)
         return index
 
     def _begin(self, entry: Began) -> None:
-        if self.began is not None:
-            self.read_by(entry.reading)
+        if self.began is None:
+            self.reading = entry.reading
+        self.read_by(entry.reading)
         self.began = entry
         if not self.runs or self.runs[-1].number != entry.run:
             self.runs.append(Run(entry.run, entry.at))
@@ -208,7 +204,9 @@ class History:
         return next(run for run in reversed(self.runs) if run.number == number)
 
     def _intend(self, entry: Intent) -> int:
-        if self.runs and self.runs[-1].finished_at is not None:  # here too
+        if not self.runs:  # the entry that began the run was damaged
+            self.runs.append(Run(1, entry.at))
+        if self.runs[-1].finished_at is not None:  # here too
             self.runs.append(Run(self.runs[-1].number + 1, entry.at))
         index = self._add(entry)
         self._open[entry.request, entry.attempt] = index

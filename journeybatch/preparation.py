@@ -132,7 +132,9 @@ def _begin(job: Job, planned: Plan, journal: Journal, now: float) -> int:
     history = journal.history
     last = history.runs[-1] if history.runs else None
     if last is not None and not planned.requests:
-        if history.reading != job.reader.identity:  # the run stays what it was, its replies are read anew
+        if (
+            history.began is None or history.began.reading != job.reader.identity
+        ):  # the run stays what it was, its replies are read anew
             journal.write(_began(job, last.number, now))
         return last.number
     number = 1 if last is None else last.number + (last.finished_at is not None)
@@ -151,14 +153,19 @@ def _take_over(job: Job, history: History, surveyed: Survey, now: float) -> list
     """Take answers of other directories into ``history``. Returns the entries that say so in a journal."""
     if not job.spec.reuse:
         return []
-    library = Library(directory for directory in job.spec.reuse if directory != job.spec.output)
+    library: Library | None = None
     taken: list[Borrowed] = []
     for _ in job.ask.steps:  # an answer may send a row on to its next step
         standing = job.stand(history, surveyed, now)
-        keys = chain.from_iterable(
-            keys.filter(wanted) for keys, wanted in zip(surveyed.steps, standing.wanted, strict=True)
+        keys = list(
+            chain.from_iterable(
+                keys.filter(wanted) for keys, wanted in zip(surveyed.steps, standing.wanted, strict=True)
+            )
         )
-        lent = list(library.lend(list(keys), job.reader, job.since(history, now) or 0.0, history))
+        if not keys:  # what was taken over is ours: the other directories may be gone
+            break
+        library = library or Library(directory for directory in job.spec.reuse if directory != job.spec.output)
+        lent = list(library.lend(keys, job.reader, job.since(history, now) or 0.0, history))
         if not lent:
             break
         taken += lent
