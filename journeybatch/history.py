@@ -121,7 +121,8 @@ class History:
         a = self.attempts
         a.read[index] = self._readings.setdefault(reading, len(self._readings))
         a.judge(index, codes, senses)
-        self._miss_of(index, codes)
+        if a.asked[index] == a.read[index]:  # what was asked for in another way may well be had in as large a pack
+            self._miss_of(index, codes)
 
     def read_by(self, reading: bytes) -> None:
         """From now on replies are read in this way: what failed as invalid in another may be read now."""

@@ -69,11 +69,13 @@ def overhead(instructions: str) -> int:
 
 
 def alone(messages: tuple[Message, ...], instructions: str) -> tuple[Message, ...]:
-    """The messages of one prompt asked by itself: with the answer's ``instructions`` at its end, where there are."""
+    """The messages of one prompt asked by itself: with the answer's ``instructions``, where there are, at the end of
+    what the user said last."""
     if not instructions:
         return messages
-    *head, last = messages
-    return (*head, Message(last.role, f"{last.content}\n\n{instructions}"))
+    told = max((at for at, message in enumerate(messages) if message.role == "user"), default=len(messages) - 1)
+    last = Message(messages[told].role, f"{messages[told].content}\n\n{instructions}")
+    return (*messages[:told], last, *messages[told + 1 :])
 
 
 def answers(text: str, tokens: Sequence[str], *, flat: bool = False) -> list[Any | Missed]:

@@ -102,7 +102,7 @@ class Job(msgspec.Struct, frozen=True):
         """Where each row stands; ``now`` (Unix seconds) for a run that may begin."""
         spec = self.spec
         tries = spec.retry.attempts if spec.answer.on_invalid == "ask_again" else 1
-        policy = Policy(spec.rules, tries, spec.retry.on_unknown != "retry", self.since(history, now))
+        policy = Policy(spec.rules, tries, spec.retry.on_unknown, self.since(history, now))
         return stand(history, surveyed, self.ask.steps, policy)
 
     def sizing(self, history: History, most: int | None = None) -> Sizing:

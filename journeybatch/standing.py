@@ -9,7 +9,7 @@ model that gave one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -34,14 +34,17 @@ _OF_KEYS = (
 )
 
 
+_DOUBTS = {"hold": "doubt", "fail": "doubted"}  # what failed by a doubt may be asked again, once that is wanted
+
+
 class Policy(msgspec.Struct, frozen=True):
     """What a job makes of what it heard: the ``rules`` of its cascade, how often a prompt is asked until its reply
-    can be read (``tries``), whether keys in doubt are left alone (``hold``), and since when (Unix seconds) an answer
-    is not too old."""
+    can be read (``tries``), what becomes of keys in doubt (``on_unknown``), and since when (Unix seconds) an answer is
+    not too old."""
 
     rules: Rules = Rules()
     tries: int = 1
-    hold: bool = False
+    on_unknown: Literal["retry", "hold", "fail"] = "retry"
     since: float | None = None
 
 
@@ -195,14 +198,14 @@ def _states(history: History, policy: Policy) -> pl.DataFrame:
     return (
         tally(history, policy.since)
         .join(given_up, on="key", how="full", coalesce=True, maintain_order="left_right")
-        .with_columns(pl.col("refused", "doubt").fill_null(False), pl.col("invalid").fill_null(0))
+        .with_columns(pl.col("refused", "doubt", "doubted").fill_null(False), pl.col("invalid").fill_null(0))
         .with_columns(error=error)
         .with_columns(
             state=pl.when(answered)
             .then(ANSWERED)
             .when(pl.col("error").is_not_null())
             .then(FAILED)
-            .when(pl.col("doubt") & policy.hold)
+            .when(pl.col(_DOUBTS[policy.on_unknown]) if policy.on_unknown in _DOUBTS else False)
             .then(HELD)
             .otherwise(OPEN),
             up=pl.when(answered).then(wanting).otherwise(failing.fill_null(False)),
