@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -132,10 +131,9 @@ def _begin(job: Job, planned: Plan, journal: Journal, now: float) -> int:
     history = journal.history
     last = history.runs[-1] if history.runs else None
     if last is not None and not planned.requests:
-        if (
-            history.began is None or history.began.reading != job.reader.identity
-        ):  # the run stays what it was, its replies are read anew
-            journal.write(_began(job, last.number, now))
+        began = history.began
+        if began is None or (began.ask, began.reading) != (job.ask.text, job.reader.identity):
+            journal.write(_began(job, last.number, now))  # the run stays what it was; its rows are looked at anew
         return last.number
     number = 1 if last is None else last.number + (last.finished_at is not None)
     journal.write(_began(job, number, now))
@@ -155,20 +153,13 @@ def _take_over(job: Job, history: History, surveyed: Survey, now: float) -> list
         return []
     library: Library | None = None
     taken: list[Borrowed] = []
-    for _ in job.ask.steps:  # an answer may send a row on to its next step
-        standing = job.stand(history, surveyed, now)
-        keys = list(
-            chain.from_iterable(
-                keys.filter(wanted) for keys, wanted in zip(surveyed.steps, standing.wanted, strict=True)
-            )
-        )
-        if not keys:  # what was taken over is ours: the other directories may be gone
+    for keys in surveyed.steps:  # what one step's answer does not settle may be settled by the next one's
+        pending = job.stand(history, surveyed, now).facts["status"] == "pending"
+        wanted = keys.filter(pending).drop_nulls().unique(maintain_order=True).to_list()
+        if not wanted:  # what was taken over is ours: the other directories may be gone
             break
         library = library or Library(directory for directory in job.spec.reuse if directory != job.spec.output)
-        lent = list(library.lend(keys, job.reader, job.since(history, now) or 0.0, history))
-        if not lent:
-            break
-        taken += lent
+        taken += library.lend(wanted, job.reader, job.since(history, now) or 0.0, history)
     return taken
 
 

@@ -103,7 +103,9 @@ def test_the_plan_counts_what_is_sent_and_what_is_sent_fits(texts, rows, charact
         assert all(len(request.prompts) <= max(1, size // 2) for size in smallest)
         if len(request.prompts) > 1:
             assert len("Be terse.") + len(request.body.decode()) <= characters
-            assert [task for _, task in tasks(request.body.decode())] == [p.messages[-1].content for p in request.prompts]
+            assert [task for _, task in tasks(request.body.decode())] == [
+                p.messages[-1].content for p in request.prompts
+            ]
 
 
 def test_samples_of_a_row_never_meet_in_a_pack():

@@ -27,13 +27,13 @@ class Story:
         self.history.fold(Began(1, "job", "{}", False, False, 1.0), 0)
         self.number = 0
 
-    def replied(self, keys: list[bytes], codes: list[int], price: int = 1, senses: bytes = b"", at: float = 2.0) -> None:
+    def replied(
+        self, keys: list[bytes], codes: list[int], price: int = 1, senses: bytes = b"", at: float = 2.0
+    ) -> None:
         number = self._sent(keys, price, at)
         self.history.fold(Received(number, 1, b"".join(keys), 200, {}, b"", 0.5, at), 100 + number)
         error = error_of(bytes(codes))
-        self.history.fold(
-            Settled(number, 1, "settled", price, price, error, None, 200, 0.5, bytes(codes), senses), 0
-        )
+        self.history.fold(Settled(number, 1, "settled", price, price, error, None, 200, 0.5, bytes(codes), senses), 0)
 
     def lost(self, keys: list[bytes], price: int = 1) -> None:
         self.history.fold(Settled(self._sent(keys, price, 2.0), 1, "unknown", 0, price, "reset", None, None, 0.5), 0)
