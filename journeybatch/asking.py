@@ -47,6 +47,14 @@ class Subject(msgspec.Struct, frozen=True):
     dedupe: bool = True
 
 
+def climbs(text: str) -> bool:
+    """Whether the ``text`` that an Ask wrote is a cascade's."""
+    try:
+        return len(msgspec.json.decode(text, type=Subject).models) > 1
+    except msgspec.MsgspecError:
+        return False
+
+
 class Ask:
     """A subject's prompt template, compiled for a table's columns. Turns rows into messages and keys."""
 

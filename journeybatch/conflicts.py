@@ -38,7 +38,7 @@ def checked(spec: JobSpec) -> Iterator[wording.Problem]:
     if cascade and spec.samples > 1:
         yield ("samples",), "a cascade asks each row once; name one model, or leave out 'samples'", True
     if not cascade and spec.escalate is not None:
-        yield ("escalate",), "there is no model to go up to; give 'model' a list, cheapest first", True
+        yield ("escalate",), "there is no model to go up to; give 'model' a list, cheapest first", False
     if not cascade and spec.answer.on_invalid == "escalate":
         told = "there is no model to go up to; give 'model' a list, cheapest first, or choose 'ask_again'"
         yield ("answer", "on_invalid"), told, False

@@ -15,6 +15,7 @@ import msgspec
 
 from journeybatch.accounted import accounted
 from journeybatch.attempts import FREE, UNKNOWN
+from journeybatch.canary import ALIKE
 from journeybatch.client import Client, Endpoint
 from journeybatch.entries import GivenUp, Split
 from journeybatch.errors import ApiFailure, RunStopped, TooManyFailures
@@ -69,7 +70,8 @@ class Ending(msgspec.Struct):
 class Dispatch:
     """One process's sending for one run. ``sharers`` maps a key to its number of rows, where that is not one.
 
-    ``more`` tells that something which was asked is to be asked again, of the same model or of the next.
+    ``more`` tells that something which was asked is to be asked again, of the same model or of the next; ``rows``, once
+    that many rows in a request proved too many for the endpoint, how many to try (None: no such news).
     """
 
     def __init__(
@@ -85,6 +87,8 @@ class Dispatch:
         self.limiter = Limiter(terms.concurrency, requests_per_minute=per_minute, rng=terms.rng)
         self.ending = Ending()
         self.more = False
+        self.rows: int | None = None
+        self._too_large = 0  # packs rejected since the last success, in this round
         self._sharers = sharers
         self._over = False
         self._first = len(journal.history.attempts)
@@ -115,6 +119,7 @@ class Dispatch:
             except ApiFailure as failure:
                 self._failed(request, failure)
                 return
+            self._too_large = 0
             for prompt, verdict in zip(request.prompts, completion.verdicts, strict=True):
                 self._read(request, prompt.key, verdict)
 
@@ -126,7 +131,8 @@ class Dispatch:
             async with reported(self.numbers, self.ledger, self.limiter, screen, keep):
                 try:
                     for requests in rounds:
-                        await run_lanes(requests, work, lanes=terms.concurrency, stop=lambda: self._over)
+                        self._too_large = 0
+                        await run_lanes(requests, work, lanes=terms.concurrency, stop=self._round_is_over)
                         if self._over:
                             break
                 except RunStopped as stop:
@@ -135,6 +141,9 @@ class Dispatch:
                 await self._reconcile(client)
             background.cancel_scope.cancel()
         return self.ending
+
+    def _round_is_over(self) -> bool:
+        return self._over or self._too_large >= ALIKE
 
     def _read(self, request: Request, key: bytes, verdict: Verdict) -> None:
         """Take in what a whole reply says to one prompt."""
@@ -159,6 +168,10 @@ class Dispatch:
         if len(keys) > 1 and not (in_doubt and policy == "fail"):
             self.journal.write(Split(b"".join(keys), len(keys)))
             self.more = True
+            if failure.then == "reject":
+                self._too_large += 1
+                if self._too_large == ALIKE:  # what is left of the round would fare no better
+                    self.rows = len(keys) // 2
             return
         self._give_up(keys, "in_doubt" if in_doubt and policy == "fail" else failure.kind, str(failure))
         self.more = self.more or request.model in self.terms.climbs

@@ -53,6 +53,7 @@ class History:
         self.missed: dict[bytes, int] = {}
         self._open: dict[tuple[int, int], int] = {}
         self._models: dict[str, str] = {}
+        self.reading = b""
         self._readings: dict[bytes, int] = {b"": 0}
         self._borrowed: dict[tuple[bytes, int, int], int] = {}
         self._origins: dict[int, bytes] = {}
@@ -121,13 +122,14 @@ class History:
         a = self.attempts
         a.read[index] = self._readings.setdefault(reading, len(self._readings))
         a.judge(index, codes, senses)
-        self._miss_of(index, codes)
+        if a.asked[index] == a.read[index]:  # what was asked for in another way may well be had in as large a pack
+            self._miss_of(index, codes)
 
     def read_by(self, reading: bytes) -> None:
         """From now on replies are read in this way: what failed as invalid in another may be read now."""
         if self.reading != reading:
-            self.given_up = {key: why for key, why in self.given_up.items() if why[0] != "invalid"}
             self.reading = reading
+            self.given_up = {key: why for key, why in self.given_up.items() if why[0] != "invalid"}
 
     def read_at(self, offset: int) -> tuple[bytes, bytes]:
         """The codes and senses of the reply that stands at ``offset``, as an entry holds them."""
@@ -180,15 +182,14 @@ class History:
             self._by_offset[offset] = index
 
     def _add(self, intent: Intent) -> int:
-        if not self.runs:  # the entry that began the run was damaged
-            self.runs.append(Run(1, intent.at))
-        index = self.attempts.add(
-            self.runs[-1].number, intent, self._readings.setdefault(self.reading, len(self._readings))
-        )
+        run = self.runs[-1].number if self.runs else 1
+        index = self.attempts.add(run, intent, self._readings.setdefault(self.reading, len(self._readings)))
         self.attempts.model[index] = self._models.setdefault(intent.model, intent.model)
         return index
 
     def _begin(self, entry: Began) -> None:
+        if self.began is None:
+            self.reading = entry.reading
         self.read_by(entry.reading)
         self.began = entry
         if not self.runs or self.runs[-1].number != entry.run:
@@ -201,7 +202,9 @@ class History:
         return next(run for run in reversed(self.runs) if run.number == number)
 
     def _intend(self, entry: Intent) -> int:
-        if self.runs and self.runs[-1].finished_at is not None:  # here too
+        if not self.runs:  # the entry that began the run was damaged
+            self.runs.append(Run(1, entry.at))
+        if self.runs[-1].finished_at is not None:  # here too
             self.runs.append(Run(self.runs[-1].number + 1, entry.at))
         index = self._add(entry)
         self._open[entry.request, entry.attempt] = index

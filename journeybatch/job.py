@@ -115,24 +115,30 @@ class Job(msgspec.Struct, frozen=True):
         """Where each row stands; ``now`` (Unix seconds) for a run that may begin."""
         spec = self.spec
         tries = spec.retry.attempts if spec.answer.on_invalid == "ask_again" else 1
-        policy = Policy(spec.rules, tries, spec.retry.on_unknown != "retry", self.since(history, now))
+        policy = Policy(spec.rules, tries, spec.retry.on_unknown, self.since(history, now))
         return stand(history, surveyed, self.ask.steps, policy)
 
-    def sizing(self, history: History) -> Sizing:
-        """How prompts go into packs."""
+    def sizing(self, history: History, most: int | None = None) -> Sizing:
+        """How prompts go into packs; ``most`` of them, where the endpoint has shown that it takes no more."""
         pack = self.spec.pack
         rows = pack.rows if isinstance(pack.rows, int) else 1
-        return Sizing(Limit(rows, pack.characters), overhead(self.instructions), history.missed)
+        return Sizing(Limit(min(rows, most or rows), pack.characters), overhead(self.instructions), history.missed)
 
     def requests(
-        self, surveyed: Survey, step: int, wanted: pl.Series, history: History, numbers: Iterator[int]
+        self,
+        surveyed: Survey,
+        step: int,
+        wanted: pl.Series,
+        history: History,
+        numbers: Iterator[int],
+        most: int | None = None,
     ) -> Iterator[Request]:
-        """The requests that ask the rows ``wanted`` marks at a step, made as they are pulled; the next of ``numbers``
-        are their ids. Raises InputChanged."""
+        """The requests that ask the rows ``wanted`` marks at a step, made as they are pulled, at most ``most`` rows in
+        each; the next of ``numbers`` are their ids. Raises InputChanged."""
         if not wanted.any():
             return iter(())
         tier = self.tiers[self.ask.steps[step].tier]
-        packs = self.sizing(history).packs(
+        packs = self.sizing(history, most).packs(
             surveyed, step, survey.prompts(self.frames(), surveyed, self.ask, step, wanted)
         )
         body = encoder(tier.model, tier.parameters, self.spec.stream)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -163,7 +162,7 @@ def begin(ready: Prepared) -> None:
     job, journal = ready.job, ready.journal
     history = journal.history
     began, reading = history.began, job.reader.identity
-    if ready.plan.requests or began is None or began.reading != reading:
+    if ready.plan.requests or began is None or (began.ask, began.reading) != (job.ask.text, reading):
         spec = job.spec
         emulated = spec.api.kind == "emulator"
         journal.write(Began(ready.run, spec.name, job.ask.text, emulated, spec.api.bills_errors, ready.at, reading))
@@ -188,17 +187,15 @@ def _take_over(job: Job, history: History, surveyed: Survey, now: float) -> list
     """Take answers of other directories into ``history``. Returns the entries that say so in a journal."""
     if not job.spec.reuse:
         return []
-    library = Library(directory for directory in job.spec.reuse if directory != job.spec.output)
+    library: Library | None = None
     taken: list[Borrowed] = []
-    for _ in job.ask.steps:  # an answer may send a row on to its next step
-        standing = job.stand(history, surveyed, now)
-        keys = chain.from_iterable(
-            keys.filter(wanted) for keys, wanted in zip(surveyed.steps, standing.wanted, strict=True)
-        )
-        lent = list(library.lend(list(keys), job.reader, job.since(history, now) or 0.0, history))
-        if not lent:
+    for keys in surveyed.steps:  # what one step's answer does not settle may be settled by the next one's
+        pending = job.stand(history, surveyed, now).facts["status"] == "pending"
+        wanted = keys.filter(pending).drop_nulls().unique(maintain_order=True).to_list()
+        if not wanted:  # what was taken over is ours: the other directories may be gone
             break
-        taken += lent
+        library = library or Library(directory for directory in job.spec.reuse if directory != job.spec.output)
+        taken += library.lend(wanted, job.reader, job.since(history, now) or 0.0, history)
     return taken
 
 

@@ -12,8 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from journeybatch import repair
 from journeybatch.answers import Contract, Invalid, text_contract
 from journeybatch.archive import mapped, received
 from journeybatch.attempts import SETTLED
@@ -48,8 +47,8 @@ class Reader:
             return [self._alone(reply)]
         if reply.text is None:
             return [Verdict(MISSED, message=f"the whole pack was refused: {clean(reply.refusal or '')}")] * len(keys)
-        found = answers(reply.text, [token(journal, request, key) for key in keys])
-        return [self._item(item, reply) for item in found]
+        tokens = [token(journal, request, key) for key in keys]
+        return [self._item(item) for item in answers(reply.text, tokens, flat=self.contract.structured)]
 
     def _alone(self, reply: Reply) -> Verdict:
         if reply.text is None:
@@ -59,20 +58,22 @@ class Reader:
         except Invalid as why:
             declined = declines(reply.text)
             return Verdict(REFUSED if declined else INVALID, text=reply.text, message=clean(str(why)))
-        return self._answered(values, reply.text, reply)
+        return self._answered(values, reply.text, reply.finish_reason)
 
-    def _item(self, item: Any, reply: Reply) -> Verdict:
+    def _item(self, item: Any) -> Verdict:
+        """The verdict on a pack's item. One that cannot be read is asked again, in the end alone: only then is it the
+        row's own fault. One that is whole was not cut off, though the reply may have been."""
         if isinstance(item, Missed):
             return Verdict(MISSED, message=f"the item was {item.why} in the reply to its pack")
-        text = item if isinstance(item, str) else msgspec.json.encode(item).decode()
         try:
             values = self.contract.check(item)
-        except Invalid as why:  # asked again, in the end alone: only then is it the row's own fault
-            return Verdict(MISSED, text=text, message=clean(str(why)))
-        return self._answered(values, text, reply)
+            text = repair.string(item if isinstance(item, str) else repair.compact(item))
+        except (Invalid, ValueError, RecursionError) as why:
+            return Verdict(MISSED, message=clean(str(why)))
+        return self._answered(values, text, None)
 
-    def _answered(self, values: dict[str, Any], text: str, reply: Reply) -> Verdict:
-        weak = self.rules.weak(reply.finish_reason, values)
+    def _answered(self, values: dict[str, Any], text: str, finish_reason: str | None) -> Verdict:
+        weak = self.rules.weak(finish_reason, values)
         code = WEAK if weak else ANSWERED
         if not self.contract.structured and declines(text) and (not weak or "refusal" in self.rules.on):
             code = DECLINED

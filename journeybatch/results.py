@@ -12,7 +12,7 @@ import msgspec
 
 from journeybatch.answers import Contract
 from journeybatch.archive import mapped, received
-from journeybatch.attempts import request_name
+from journeybatch.attempts import BORROWED, request_name
 from journeybatch.entries import Received
 from journeybatch.errors import TableError
 from journeybatch.history import History
@@ -216,7 +216,7 @@ def _answers(view: View, facts: pl.DataFrame, first: int, replies: Replies) -> p
         "jb_text": [one and one[2].text for one in found],
         "jb_credits": _decimal(facts["credits"]),
         "jb_credits_unknown": _decimal(facts["unknown"]),
-        "jb_request": [None if i is None else request_name(a.request[i]) for i in chosen],
+        "jb_request": [None if i is None or a.error[i] == BORROWED else request_name(a.request[i]) for i in chosen],
         "jb_model": [None if i is None else a.model[i] for i in chosen],
         "jb_upstream_model": [reply and reply.upstream_model for reply in said],
         "jb_finish_reason": [reply and reply.finish_reason for reply in said],

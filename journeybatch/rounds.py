@@ -46,7 +46,8 @@ def rounds(ready: Prepared, deed: Dispatch) -> Iterator[Iterator[Request]]:
     while any(rows.any() for rows in wanted):
         deed.more = False
         yield chain.from_iterable(
-            job.requests(ready.surveyed, step, rows, history, _numbers(history)) for step, rows in enumerate(wanted)
+            job.requests(ready.surveyed, step, rows, history, _numbers(history), deed.rows)
+            for step, rows in enumerate(wanted)
         )
         if not deed.more:
             return

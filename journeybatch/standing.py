@@ -9,7 +9,7 @@ model that gave one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -34,14 +34,17 @@ _OF_KEYS = (
 )
 
 
+_DOUBTS = {"hold": "doubt", "fail": "doubted"}  # what failed by a doubt may be asked again, once that is wanted
+
+
 class Policy(msgspec.Struct, frozen=True):
     """What a job makes of what it heard: the ``rules`` of its cascade, how often a prompt is asked until its reply
-    can be read (``tries``), whether keys in doubt are left alone (``hold``), and since when (Unix seconds) an answer
-    is not too old."""
+    can be read (``tries``), what becomes of keys in doubt (``on_unknown``), and since when (Unix seconds) an answer is
+    not too old."""
 
     rules: Rules = Rules()
     tries: int = 1
-    hold: bool = False
+    on_unknown: Literal["retry", "hold", "fail"] = "retry"
     since: float | None = None
 
 
@@ -77,25 +80,27 @@ def stand(history: History, surveyed: Survey, steps: Sequence[Step], policy: Pol
         *(pl.lit(None, pl.String).alias(name) for name in ("error", "message")),
         answer_key=pl.lit(None, pl.Binary),
         tier=pl.lit(0, pl.Int16),
+        waits=pl.lit(False),
         reach=pl.col("key").is_not_null(),
         sense=pl.lit(0, pl.UInt64),
     )
     found = Standing(rows, [], [], [], [], [])
     fresh: list[pl.Series] = []
+    opened: list[pl.Series] = []
     for number, (step, keys) in enumerate(zip(steps, surveyed.steps, strict=True)):
         if step.tier and not step.sample:
             found = msgspec.structs.replace(found, climbed=_climbed(rows)) if step.tier == 1 else found
-            tier = pl.when("raised").then(pl.lit(step.tier, pl.Int16)).otherwise("tier")
-            rows = rows.with_columns(reach=pl.col("raised"), raised=pl.lit(False), tier=tier)
+            rows = _climb(rows, step.tier)
         climbs = step.tier < steps[-1].tier
         ends = number + 1 == len(steps) or steps[number + 1].tier > step.tier
         rows = _take(rows, by_row(keys, states), number, first=not step.sample, climbs=climbs, ends=ends)
         fresh.append(rows["@state"].fill_null(OPEN) == OPEN)
-        found.wanted.append(keys.is_first_distinct() & rows["open"])
+        opened.append(keys.is_first_distinct() & rows["open"])
         lost = rows.filter("lost").select(here_key="@key", here_error="@error").unique(maintain_order=True)
         found.lost.extend(lost.rows())
         found.held.extend(keys.filter(rows["held"]).unique(maintain_order=True))
     status = pl.when("answered").then(pl.lit("answered")).otherwise(pl.lit("failed"))
+    found.wanted.extend(wanted & ~rows["done"] for wanted in opened)
     facts = rows.with_columns(answered=pl.col("answer").is_not_null() & pl.col("done")).select(
         *("key", "attempts", "credits", "unknown", "answer", "answer_key", "step", "last", "doubt"),
         *(pl.when(~pl.col("answered")).then(name).alias(name) for name in ("error", "message")),
@@ -107,6 +112,20 @@ def stand(history: History, surveyed: Survey, steps: Sequence[Step], policy: Pol
         found.stay.append(asked & (rows["tier"] == step.tier))
         found.ahead.append(asked & (rows["tier"] <= step.tier))
     return msgspec.structs.replace(found, facts=facts)
+
+
+def _climb(rows: pl.DataFrame, tier: int) -> pl.DataFrame:
+    """``rows`` at the foot of a ``tier``. Those that were sent up are asked there. Those that wait for something below
+    are not, but an answer that is there already makes asking below needless (after `--retry-failed`, say)."""
+    import polars as pl
+
+    waits = ~pl.col("done") & ~pl.col("raised") & pl.col("key").is_not_null()
+    return rows.with_columns(
+        waits=waits,
+        reach=pl.col("raised") | waits,
+        raised=pl.lit(False),
+        tier=pl.when("raised").then(pl.lit(tier, pl.Int16)).otherwise("tier"),
+    )
 
 
 def _climbed(rows: pl.DataFrame) -> tuple[int, int]:
@@ -122,14 +141,15 @@ def _take(rows: pl.DataFrame, at: pl.DataFrame, number: int, *, first: bool, cli
     import polars as pl
 
     reach, state = pl.col("reach"), pl.col("@state").fill_null(OPEN)
-    answered, failed = reach & (state == ANSWERED), reach & (state == FAILED)
+    asked = reach & ~pl.col("waits")
+    answered, failed = reach & (state == ANSWERED), asked & (state == FAILED)
     same = pl.lit(True) if first else pl.col("@sense").fill_null(0) == pl.col("sense")
     rows = rows.drop("open", "held", "lost", strict=False).drop(pl.selectors.starts_with("@"))
     return (
         rows.hstack(at.rename({name: f"@{name}" for name in at.columns}))
         .with_columns(
-            open=reach & (state == OPEN),
-            held=reach & (state == HELD),
+            open=asked & (state == OPEN),
+            held=asked & (state == HELD),
             answered=answered,
             up=((reach & pl.col("@up").fill_null(False)) | (answered & ~same)) & climbs,
             failed=failed,
@@ -147,8 +167,8 @@ def _take(rows: pl.DataFrame, at: pl.DataFrame, number: int, *, first: bool, cli
             again=pl.when("better").then(pl.col("@again") | pl.col("@borrowed").fill_null(False)).otherwise("again"),
             answer_key=pl.when("better").then("@key").otherwise("answer_key"),
             last=pl.coalesce("@last", "last"),
-            doubt=pl.col("doubt") | (reach & pl.col("@doubt") & (state != ANSWERED)),
-            raised=pl.col("raised") | pl.col("up"),
+            doubt=pl.col("doubt") | (asked & pl.col("@doubt") & (state != ANSWERED)),
+            raised=pl.col("raised") | (pl.col("up") & ~pl.col("waits")),
             done=pl.col("done") | pl.col("failed") | (pl.col("answered") & ~pl.col("up") & ends),
             reach=pl.col("answered") & ~pl.col("up"),
         )
@@ -178,14 +198,14 @@ def _states(history: History, policy: Policy) -> pl.DataFrame:
     return (
         tally(history, policy.since)
         .join(given_up, on="key", how="full", coalesce=True, maintain_order="left_right")
-        .with_columns(pl.col("refused", "doubt").fill_null(False), pl.col("invalid").fill_null(0))
+        .with_columns(pl.col("refused", "doubt", "doubted").fill_null(False), pl.col("invalid").fill_null(0))
         .with_columns(error=error)
         .with_columns(
             state=pl.when(answered)
             .then(ANSWERED)
             .when(pl.col("error").is_not_null())
             .then(FAILED)
-            .when(pl.col("doubt") & policy.hold)
+            .when(pl.col(_DOUBTS[policy.on_unknown]) if policy.on_unknown in _DOUBTS else False)
             .then(HELD)
             .otherwise(OPEN),
             up=pl.when(answered).then(wanting).otherwise(failing.fill_null(False)),

@@ -172,7 +172,8 @@ def export(target: str, to: Path | None) -> None:
     summary = read_summary(directory) or {}
     total = summary.get("rows", {}).get("total")
     spec = _spec(directory)
-    job = bind(spec, read_world(), limit=total, path=kept_input(spec, directory))
+    limit = None if total is None else total // spec.samples
+    job = bind(spec, read_world(), limit=limit, path=kept_input(spec, directory))
     reread(history, directory / NAME, job.reader)
     surveyed = job.survey()
     surveyed.check_problems()
