@@ -18,8 +18,9 @@ from journeybatch.client import Endpoint
 from journeybatch.directory import discard_if_unused, open_directory, read_directory
 from journeybatch.entries import Began, Borrowed, Reopened, Reread
 from journeybatch.errors import Unanswered
+from journeybatch.foresight import edit_of, plan_job
 from journeybatch.history import History
-from journeybatch.job import Job, World, asked_again, bind, endpoint_of, plan_job
+from journeybatch.job import Job, World, bind, endpoint_of
 from journeybatch.journal import NAME, Journal
 from journeybatch.loading import dump
 from journeybatch.planning import Plan
@@ -113,7 +114,7 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
         entries += _take_over(job, journal.history, surveyed, now)
         planned = plan_job(job, surveyed, journal.history, now)
         _ask_about_damage(journal, planned, options)
-        _ask_about(asked_again(job, planned, surveyed, journal.history), job, planned, options)
+        _ask_about(planned, options)
         run = _begin(job, planned, journal, now)
         _write(journal, entries, reopened=failed and not journal.history.given_up)
         write_text(spec.output / "job.yaml", dump(spec))
@@ -190,17 +191,12 @@ def _ask_about_damage(journal: Journal, planned: Plan, options: Options) -> None
     _confirm(question, "Say --yes if that is meant.", options)
 
 
-def _ask_about(again: int, job: Job, planned: Plan, options: Options) -> None:
-    if not again:
-        return
-    price = job.prices[0]
-    packed = planned.requests * again // max(1, planned.prompts)
-    cost = max(1, packed) * price.most
-    question = (
-        f"The spec was edited: {again} of {planned.prompts} prompts to ask were already answered under the old one. "
-        f"Asking them again costs {'up to ' if price.least != price.most else ''}{cost} credits."
-    )
-    _confirm(question, "Say --yes if that is meant, or give the job another `output`.", options)
+def _ask_about(planned: Plan, options: Options) -> None:
+    """An edited spec may buy answers for the second time: that is a question about money."""
+    if planned.edited:
+        said = edit_of(planned)
+        question = f"{said[0].upper()}{said[1:]}."
+        _confirm(question, "Say --yes if that is meant, or give the job another `output`.", options)
 
 
 def _confirm(question: str, otherwise: str, options: Options) -> None:
