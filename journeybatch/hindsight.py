@@ -58,16 +58,18 @@ def attempts_of(history: History, run: int) -> pl.DataFrame:
     import polars as pl
 
     a = history.attempts
-    sent = [i for i in range(len(a)) if a.run[i] == run and a.error[i] not in (BORROWED, UNSENT)]
-    return pl.DataFrame(
+    every = pl.DataFrame(
         {
-            "attempt": pl.Series(sent, dtype=pl.Int64),
-            "model": pl.Series([a.model[i] for i in sent], dtype=pl.String),
-            "charge": pl.Series([a.charge[i] for i in sent], dtype=pl.UInt8),
-            "credits_min": pl.Series([a.credits[i] for i in sent], dtype=pl.Int64),
-            "credits_max": pl.Series([a.credits_max[i] for i in sent], dtype=pl.Int64),
+            "run": pl.Series(a.run, dtype=pl.Int32),
+            "model": pl.Series(a.model, dtype=pl.String),
+            "charge": pl.Series(a.charge, dtype=pl.UInt8),
+            "credits_min": pl.Series(a.credits, dtype=pl.Int64),
+            "credits_max": pl.Series(a.credits_max, dtype=pl.Int64),
+            "error": pl.Series(a.error, dtype=pl.String),
         }
     )
+    sent = (pl.col("run") == run) & ~pl.col("error").fill_null("").is_in([BORROWED, UNSENT])
+    return every.with_row_index("attempt").filter(sent).drop("run", "error")
 
 
 def savings(history: History, attempts: pl.DataFrame, surveyed: Survey, facts: pl.DataFrame, asks: Asks) -> Savings:
@@ -117,7 +119,7 @@ def _carried(history: History, attempts: pl.Series, surveyed: Survey) -> pl.Data
         keys += asked
         index += [i] * len(asked)
     ways = pl.concat([pl.DataFrame({"key": step, "row": surveyed.keys}) for step in surveyed.steps]).unique("key")
-    carried = pl.DataFrame({"key": keys, "attempt": index}, schema={"key": pl.Binary, "attempt": pl.Int64})
+    carried = pl.DataFrame({"key": keys, "attempt": index}, schema={"key": pl.Binary, "attempt": pl.UInt32})
     known = pl.col("row").is_not_null()
     return carried.join(ways, on="key", how="left", maintain_order="left").with_columns(
         known=known,

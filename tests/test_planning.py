@@ -27,6 +27,7 @@ def test_the_best_case_is_the_bill_if_no_row_climbs(table, before, pack):
     bill = table.ask(never)
     assert bill == planned.costs.best
     assert (planned.requests, planned.credits_min) == (bill.requests, bill.credits_min)
+    assert bool(planned.requests) == any(rows.any() for rows in planned.wanted)
     assert table.plan().requests == 0
 
 

@@ -38,8 +38,6 @@ def tell_outlook(costs: Outlook, models: tuple[str, ...]) -> None:
 def tell_savings(costs: dict[str, Any], *, cascade: bool) -> None:
     """How a run's bill came about, from the summary's ``costs``; nothing where each row was asked once and alone."""
     stages = {name: Cost(**costs[name]) for name in costs}
-    if stages["naive"] == stages["spent"]:
-        return
     lines = [_line("naive", stages["naive"], "each row alone" + ", of the strongest model" * cascade)]
     before = stages["naive"]
     for name in ("after_reuse", "after_packing", "after_cascade"):
@@ -52,6 +50,8 @@ def tell_savings(costs: dict[str, Any], *, cascade: bool) -> None:
     ):
         if stages[name] != Cost():
             lines.append(_line(name.replace("_", " "), stages[name], why))
+    if len(lines) == 1:
+        return
     lines.append(_line("spent", stages["spent"]))
     if stages["in_doubt"].requests:
         lines.append(_line("in doubt", stages["in_doubt"], "perhaps charged besides"))
