@@ -97,7 +97,7 @@ def _warnings(job: Job, planned: Plan) -> list[str]:
     if spec.pack.rows != 1:
         warnings.append(
             "rows of one request can influence each other, and a cell may carry instructions: pack only what is "
-            "independent and not hostile (docs/packing.md)"
+            "independent and not hostile (docs/how-to/pack.md)"
         )
     if cap is not None and planned.credits_max > cap:
         may = "will" if planned.credits_min > cap else "may"

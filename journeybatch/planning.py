@@ -100,7 +100,7 @@ def foresee(surveyed: Survey, standing: Standing, asks: Asks, sizing: Sizing) ->
     """What the rest of a job costs when nothing fails, beside what it would cost otherwise."""
     count = pack_counter(surveyed, sizing)
     strongest = asks[-1][1]
-    going = reduce(or_, standing.stay)  # every prompt that is still to be asked, once
+    going = reduce(or_, standing.ahead)  # every prompt that is still to be asked, once
     least, most = (requests_by_step(rows, count) for rows in (standing.stay, standing.ahead))
     shares = climbing(standing, [step.tier for step, _ in asks])
     return Outlook(
@@ -117,13 +117,12 @@ def foresee(surveyed: Survey, standing: Standing, asks: Asks, sizing: Sizing) ->
 
 def pack_counter(surveyed: Survey, sizing: Sizing) -> Counter:
     """A function that says how many requests some rows take at a step. What it has counted it knows: in a fresh job
-    the rows of all steps are the same."""
+    a step's best case is its worst."""
     known: list[tuple[int, pl.Series, int]] = []
 
     def count(step: int, rows: pl.Series) -> int:
         if sizing.limit.rows <= 1 or not rows.any():
             return int(rows.sum())
-        step = step if sizing.missed else 0  # only what was missed before makes a difference between steps
         for other, mask, number in known:
             if other == step and mask.equals(rows):
                 return number
