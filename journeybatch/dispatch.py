@@ -30,7 +30,7 @@ from journeybatch.reconciliation import Credits, Reconciliation, reconcile
 from journeybatch.records import Request
 from journeybatch.retry import retrying
 from journeybatch.sections import Limits, Retry
-from journeybatch.verdict import ERRORS, INVALID, MISSED, READABLE, Verdict
+from journeybatch.verdict import DECLINED, ERRORS, INVALID, MISSED, READABLE, REFUSED, Verdict
 
 GRACE_S = 8.0
 BALANCE_S = 10.0
@@ -154,7 +154,7 @@ class Dispatch:
             self.numbers.invalid_here += 1
             self._check_failures(verdict.message)
         elif verdict.code in READABLE:
-            self._finish(key, answered=True)
+            self._finish(key, answered=True, refused=verdict.code == DECLINED)
         else:
             self._give_up([key], ERRORS[verdict.code], verdict.message)
 
@@ -179,7 +179,7 @@ class Dispatch:
     def _give_up(self, keys: list[bytes], error: str, message: str) -> None:
         self.journal.write(GivenUp(b"".join(keys), error, message, time.time()))
         for key in keys:
-            self._finish(key, answered=False)
+            self._finish(key, answered=False, refused=error == ERRORS[REFUSED])
         self._check_failures(message)
 
     def _check_failures(self, message: str) -> None:
@@ -190,10 +190,11 @@ class Dispatch:
                 f"{failed} of {done} rows failed, over limits.failures ({limit}); the last one with: {message}"
             )
 
-    def _finish(self, key: bytes, *, answered: bool) -> None:
+    def _finish(self, key: bytes, *, answered: bool, refused: bool) -> None:
         rows = self._sharers.get(key, 1)
         numbers = self.numbers
         numbers.done_here += rows
+        numbers.refused += rows * refused
         if answered:
             numbers.answered += rows
             numbers.reused += rows - 1

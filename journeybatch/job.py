@@ -18,12 +18,11 @@ from journeybatch.config import Config
 from journeybatch.daybook import DAYBOOK, taken_today
 from journeybatch.economy import seconds
 from journeybatch.endpoint import choose_endpoint, provider_of
-from journeybatch.errors import JobError, TemplateError
 from journeybatch.history import History
 from journeybatch.items import overhead
 from journeybatch.packing import Limit, Sizing
 from journeybatch.payload import encoder
-from journeybatch.planning import Plan, plan
+from journeybatch.planning import Asks
 from journeybatch.pricebook import choose_price, measured_prices
 from journeybatch.reading import Reader
 from journeybatch.records import Price, Request
@@ -31,7 +30,6 @@ from journeybatch.results import check_collisions
 from journeybatch.spec import JobSpec
 from journeybatch.standing import Policy, Standing, stand
 from journeybatch.survey import Survey
-from journeybatch.tally import tally
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,7 +68,17 @@ class Job(msgspec.Struct, frozen=True):
     @property
     def prices(self) -> list[Price]:
         """What a request costs, per step of the ask."""
-        return [self.tiers[step.tier].price for step in self.ask.steps]
+        return [price for _, price in self.asks]
+
+    @property
+    def asks(self) -> Asks:
+        """The steps of the ask, with what a request costs at each."""
+        return [(step, self.tiers[step.tier].price) for step in self.ask.steps]
+
+    @property
+    def tries(self) -> int:
+        """How often a prompt is asked until its reply can be read."""
+        return self.spec.retry.attempts if self.spec.answer.on_invalid == "ask_again" else 1
 
     @property
     def reader(self) -> Reader:
@@ -114,8 +122,7 @@ class Job(msgspec.Struct, frozen=True):
     def stand(self, history: History, surveyed: Survey, now: float | None = None) -> Standing:
         """Where each row stands; ``now`` (Unix seconds) for a run that may begin."""
         spec = self.spec
-        tries = spec.retry.attempts if spec.answer.on_invalid == "ask_again" else 1
-        policy = Policy(spec.rules, tries, spec.retry.on_unknown, self.since(history, now))
+        policy = Policy(spec.rules, self.tries, spec.retry.on_unknown, self.since(history, now))
         return stand(history, surveyed, self.ask.steps, policy)
 
     def sizing(self, history: History, most: int | None = None) -> Sizing:
@@ -186,81 +193,8 @@ def endpoint_of(spec: JobSpec, world: World) -> Endpoint:
     return choose_endpoint(spec.api, world.environ, {*world.allow_hosts, *world.config.allow_hosts})
 
 
-def plan_job(job: Job, surveyed: Survey, history: History, now: float) -> Plan:
-    """What a run of ``job`` would do ``now`` (Unix seconds) on top of ``history``. Raises OutputError for a file of
-    the day's credits that is foreign or damaged."""
-    standing, sizing = job.stand(history, surveyed, now), job.sizing(history)
-    planned = plan(surveyed, standing, job.prices, sizing, concurrency=job.spec.concurrency, history=history)
-    return msgspec.structs.replace(planned, warnings=_warnings(job, planned, now))
-
-
-def asked_again(job: Job, planned: Plan, surveyed: Survey, history: History, *, reparsed: bool = False) -> int:
-    """How many distinct prompts have an answer under the spec that ran last, or a reply that the old ``answer`` (or,
-    ``reparsed``, the old parser) could read, and would be asked anew under this one.
-
-    Answers of an emulator cost nothing and are not counted.
-    """
-    import polars as pl
-
-    began = history.began
-    if began is None or began.emulated or not planned.requests:
-        return 0
-    if began.ask == job.ask.text:
-        return _unreadable(planned, surveyed, history) if reparsed or began.reading != job.reader.identity else 0
-    heard = tally(history).filter(pl.col("replies") > 0)["key"]
-    try:
-        earlier = Ask.parse(began.ask, tuple(job.schema))
-    except (JobError, TemplateError, msgspec.MsgspecError):  # its columns are gone: no row can be told to be the same
-        return min(planned.requests, len(heard))
-    before = survey.survey(job.frames(), earlier)
-    known = before.keys.gather_every(before.samples).is_in(heard.implode()).fill_null(False)
-    wanted = planned.wanted[0].gather_every(surveyed.samples)
-    return int((wanted & known).sum())
-
-
-def _unreadable(planned: Plan, surveyed: Survey, history: History) -> int:
-    """How many of the prompts to ask have a reply already, which today's ``answer`` cannot read."""
-    import polars as pl
-
-    heard = tally(history).filter(pl.col("replies") > 0)["key"]
-    return int(surveyed.keys.filter(planned.wanted[0]).is_in(heard.implode()).sum())
-
-
 def _parameters(spec: JobSpec, model: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What is sent to ``model``, and what it refuses and is spared, since it shares its parameters with others."""
     refused = {name for name, _ in catalog.problems(model, spec.parameters)} if len(spec.models) > 1 else set()
     kept = {name: value for name, value in spec.parameters.items() if name not in refused}
     return kept, tuple(sorted(refused))
-
-
-def _warnings(job: Job, planned: Plan, now: float) -> list[str]:
-    warnings = []
-    cap, spec = job.spec.limits.credits, job.spec
-    for tier in job.tiers:
-        price = tier.price
-        if price.least != price.most and planned.requests:
-            warnings.append(
-                f"{tier.model} costs {price.least} to {price.most} credits a request, its exact price is not known "
-                f"({price.source}); give it with `credits: {{{tier.model}: N}}`, or learn it with "
-                f"`journeybatch models --measure {tier.model}`"
-            )
-        if tier.left_out:
-            warnings.append(f"{tier.model} refuses {', '.join(tier.left_out)}: it is asked without")
-    if spec.pack.rows != 1:
-        warnings.append(
-            "rows of one request can influence each other, and a cell may carry instructions: pack only what is "
-            "independent and not hostile (docs/packing.md)"
-        )
-    if cap is not None and planned.credits_max > cap:
-        may = "will" if planned.credits_min > cap else "may"
-        warnings.append(f"the plan exceeds limits.credits: {cap}; the run {may} stop there, and can be resumed")
-    left = job.left_today(now)
-    if left is not None and planned.credits_max > left:
-        may = "will" if planned.credits_min > left else "may"
-        warnings.append(
-            f"the plan exceeds what is left today of limits.credits_per_day: {left} of {spec.limits.credits_per_day}; "
-            f"the run {may} stop there, and goes on when it is run another day (UTC)"
-        )
-    if not planned.rows:
-        warnings.append("the input has no rows")
-    return warnings

@@ -17,8 +17,9 @@ from journeybatch.client import Endpoint
 from journeybatch.directory import discard_if_unused, open_directory, read_directory
 from journeybatch.entries import Began, Borrowed, Reopened, Reread
 from journeybatch.errors import Unanswered
+from journeybatch.foresight import edit_of, plan_job
 from journeybatch.history import History
-from journeybatch.job import Job, World, asked_again, bind, endpoint_of, plan_job
+from journeybatch.job import Job, World, bind, endpoint_of
 from journeybatch.journal import NAME, Journal
 from journeybatch.loading import dump
 from journeybatch.planning import Plan
@@ -124,10 +125,9 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
         news += _take_over(job, journal.history, surveyed, now)
         if failed and not journal.history.given_up:
             news.append(Reopened(now))
-        planned = plan_job(job, surveyed, journal.history, now)
+        planned = plan_job(job, surveyed, journal.history, now, reparsed=bool(again.lost))
         _ask_about_damage(journal, planned, options)
-        twice = asked_again(job, planned, surveyed, journal.history, reparsed=bool(again.lost))
-        _ask_about(twice, job, planned, options)
+        _ask_about(planned, options, reparsed=options.reparse)
         run = _number(journal.history, planned)
         counts = count(job.stand(journal.history, surveyed, now).facts, journal.history)
         earlier = read_summary(spec.output) or {}
@@ -211,18 +211,12 @@ def _ask_about_damage(journal: Journal, planned: Plan, options: Options) -> None
     _confirm(question, "Say --yes if that is meant.", options)
 
 
-def _ask_about(again: int, job: Job, planned: Plan, options: Options) -> None:
-    if not again:
-        return
-    price = job.prices[0]
-    packed = planned.requests * again // max(1, planned.prompts)
-    cost = max(1, packed) * price.most
-    what, old = ("replies were read again", "reading") if options.reparse else ("spec was edited", "one")
-    question = (
-        f"The {what}: {again} of {planned.prompts} prompts to ask were already answered under the old {old}. "
-        f"Asking them again costs {'up to ' if price.least != price.most else ''}{cost} credits."
-    )
-    _confirm(question, "Say --yes if that is meant, or give the job another `output`.", options)
+def _ask_about(planned: Plan, options: Options, *, reparsed: bool) -> None:
+    """An edited spec may buy answers for the second time: that is a question about money."""
+    if planned.edited:
+        said = edit_of(planned, reparsed=reparsed)
+        question = f"{said[0].upper()}{said[1:]}."
+        _confirm(question, "Say --yes if that is meant, or give the job another `output`.", options)
 
 
 def _confirm(question: str, otherwise: str, options: Options) -> None:

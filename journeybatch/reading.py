@@ -12,6 +12,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from journeybatch import repair
 from journeybatch.answers import Contract, Invalid, text_contract
 from journeybatch.archive import mapped, received

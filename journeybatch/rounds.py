@@ -54,7 +54,9 @@ def rounds(ready: Prepared, deed: Dispatch) -> Iterator[Iterator[Request]]:
         standing = job.stand(history, ready.surveyed)
         give_up_lost(ready, standing)
         counts = count(standing.facts, history)
-        deed.numbers.answered, deed.numbers.failed, deed.numbers.reused = counts.answered, counts.failed, counts.reused
+        numbers = deed.numbers
+        numbers.answered, numbers.failed = counts.answered, counts.failed
+        numbers.reused, numbers.refused = counts.reused, counts.refused
         wanted = standing.wanted
 
 

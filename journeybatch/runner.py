@@ -22,6 +22,7 @@ from journeybatch.directory import discard_if_unused
 from journeybatch.dispatch import Dispatch, Ending, balance_of, connected
 from journeybatch.entries import Finished
 from journeybatch.errors import DiskFull, InputChanged, JobError, Outage, RunStopped, TableError
+from journeybatch.hindsight import Hindsight, look_back
 from journeybatch.job import Job, World
 from journeybatch.ledger import Ledger
 from journeybatch.preparation import Options, Prepared, begin, check_balance, prepare
@@ -72,18 +73,20 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
     """The last act: the journal's end, the views, the summary. After a signal the views can wait."""
     journal, spec = ready.journal, ready.job.spec
     history = journal.history
-    counts = ready.counts
+    counts, hindsight = ready.counts, None
     try:
         standing = ready.job.stand(history, ready.surveyed)
         if ending.stop is None and ending.signal is None:
             give_up_lost(ready, standing)
         if spec.retry.on_unknown == "fail":
             give_up_doubts(ready, standing)
-        counts = count(ready.job.stand(history, ready.surveyed).facts, history)
+        standing = ready.job.stand(history, ready.surveyed)
+        counts = count(standing.facts, history)
         if not counts.pending and history.runs and history.runs[-1].finished_at is None:
             journal.write(Finished(history.runs[-1].number, time.time()))
         journal.flush()
         if ending.signal is None:
+            hindsight = look_back(history, ready.run, ready.surveyed, standing, ready.job.asks)
             counts = write_views(ready.job, history, journal.path, ready.surveyed)
     except KeyboardInterrupt:  # the views can wait
         ending.signal = ending.signal or signal.SIGINT
@@ -95,7 +98,7 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
             "writes them once there is room"
         )
     code = _exit_code(counts, ending)
-    summary = _summary(ready, ending, counts.rows(), code).json()
+    summary = _summary(ready, ending, counts.rows(), code, hindsight).json()
     try:
         write_json(spec.output / SUMMARY, summary)
     except OSError:
@@ -146,14 +149,14 @@ async def _send(
     run = history.runs[-1]
     lost = history.lost * max(price.most for price in ready.job.prices)  # each lost entry may have been a charge
     ledger = Ledger(spec.limits.credits, spent=run.spent, unknown=run.unknown + lost, day=day)
-    numbers = Numbers(counts.total, counts.answered, counts.failed, counts.reused)
+    numbers = Numbers(counts.total, counts.answered, counts.failed, counts.reused, counts.refused)
     deed = Dispatch(ready.journal, ledger, numbers, terms_of(ready.job, options), sharers(ready.surveyed))
     deed.ending.balance_before = balance
 
     def keep() -> None:
         so_far = Ending(balance_before=balance)
         try:
-            write_json(spec.output / SUMMARY, _summary(ready, so_far, _rows(numbers), None).json())
+            write_json(spec.output / SUMMARY, _summary(ready, so_far, numbers.rows(), None).json())
         except OSError:
             return  # the journal will notice a full disk; a stale summary does no harm
 
@@ -211,16 +214,6 @@ async def _emulator(output: Path) -> AsyncIterator[str]:
         yield base_url
 
 
-def _rows(numbers: Numbers) -> dict[str, int]:
-    return {
-        "total": numbers.total,
-        "answered": numbers.answered,
-        "failed": numbers.failed,
-        "pending": numbers.pending,
-        "reused": numbers.reused,
-    }
-
-
 def _exit_code(counts: Counts, ending: Ending) -> int:
     if ending.signal is not None:
         return 130 if ending.signal == signal.SIGINT else 143
@@ -229,7 +222,9 @@ def _exit_code(counts: Counts, ending: Ending) -> int:
     return 1 if counts.failed or counts.pending else 0
 
 
-def _summary(ready: Prepared, ending: Ending, rows: dict[str, int], exit_code: int | None) -> Summary:
+def _summary(
+    ready: Prepared, ending: Ending, rows: dict[str, int], exit_code: int | None, hindsight: Hindsight | None = None
+) -> Summary:
     job, history = ready.job, ready.journal.history
     run = history.runs[-1] if history.runs else None
     ended = (run.finished_at if run else None) or time.time()
@@ -263,6 +258,9 @@ def _summary(ready: Prepared, ending: Ending, rows: dict[str, int], exit_code: i
         seconds=round(ended - run.began_at, 3) if run else 0.0,
         stopped_by=ending.stop.reason if ending.stop else "signal" if ending.signal else None,
         exit_code=exit_code,
+        costs=hindsight.costs if hindsight else None,
+        models=hindsight.models if hindsight else None,
+        failures=hindsight.failures if hindsight else None,
     )
 
 

@@ -18,7 +18,7 @@ from journeybatch.escalation import Rules
 from journeybatch.history import History
 from journeybatch.survey import Survey
 from journeybatch.tally import by_row, tally
-from journeybatch.verdict import ERRORS, INVALID, READABLE, REFUSED
+from journeybatch.verdict import DECLINED, ERRORS, INVALID, READABLE, REFUSED
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,7 +30,7 @@ never so that it could be read. Held: in doubt, and the job wants that left alon
 
 _OF_KEYS = (
     *("key", "attempts", "credits", "unknown", "answer", "sense", "borrowed", "last", "doubt"),
-    *("state", "up", "error", "message", "sealed"),
+    *("state", "up", "error", "message", "sealed", "declined"),
 )
 
 
@@ -51,11 +51,12 @@ class Policy(msgspec.Struct, frozen=True):
 class Standing(msgspec.Struct, frozen=True):
     """``facts``: one row per result row: ``key`` of the first step, ``status``, ``attempts``, ``credits`` and
     ``unknown`` (micro-credits), ``answer`` and ``last`` (indices of attempts), ``answer_key`` and ``step`` of
-    the answer, ``doubt``, ``again`` (answered through another row or directory), ``error`` and ``message`` of a failed
-    row. ``wanted``: per step, which rows are to be asked now, each key once. ``lost``: keys that have failed and that
-    nobody has given up yet, with the error; ``held``: keys in doubt that the job wants left alone. ``stay``
-    and ``ahead``: per step, which rows will come to be asked, each key once, if no row climbs any further, and if all
-    do. ``climbed``: how many rows went up from the first model, of how many that it is done with."""
+    the answer, ``doubt``, ``again`` (answered through another row or directory), ``declined`` (the answer reads like a
+    refusal), ``error`` and ``message`` of a failed row. ``wanted``: per step, which rows are to be asked now, each key
+    once. ``lost``: keys that have failed and that nobody has given up yet, with the error; ``held``: keys in doubt
+    that the job wants left alone. ``stay`` and ``ahead``: per step, which rows will come to be asked, each key once, if
+    no row climbs any further, and if all do. ``climbed``: per model but the strongest, how many rows went up from it,
+    of how many that it is done with."""
 
     facts: pl.DataFrame
     wanted: list[pl.Series]
@@ -63,7 +64,7 @@ class Standing(msgspec.Struct, frozen=True):
     held: list[bytes]
     stay: list[pl.Series]
     ahead: list[pl.Series]
-    climbed: tuple[int, int] = (0, 0)
+    climbed: list[tuple[int, int]]
 
 
 def stand(history: History, surveyed: Survey, steps: Sequence[Step], policy: Policy) -> Standing:
@@ -75,7 +76,7 @@ def stand(history: History, surveyed: Survey, steps: Sequence[Step], policy: Pol
     rows = surveyed.keys.rename("key").to_frame()
     rows = rows.with_columns(
         *(pl.lit(0, pl.Int64).alias(name) for name in ("attempts", "credits", "unknown")),
-        *(pl.lit(False).alias(name) for name in ("done", "doubt", "again", "raised")),
+        *(pl.lit(False).alias(name) for name in ("done", "doubt", "again", "raised", "declined")),
         *(none.alias(name) for name in ("answer", "step", "last")),
         *(pl.lit(None, pl.String).alias(name) for name in ("error", "message")),
         answer_key=pl.lit(None, pl.Binary),
@@ -84,12 +85,13 @@ def stand(history: History, surveyed: Survey, steps: Sequence[Step], policy: Pol
         reach=pl.col("key").is_not_null(),
         sense=pl.lit(0, pl.UInt64),
     )
-    found = Standing(rows, [], [], [], [], [])
+    found = Standing(rows, [], [], [], [], [], [])
     fresh: list[pl.Series] = []
     opened: list[pl.Series] = []
+    moving = surveyed.keys.is_not_null()
     for number, (step, keys) in enumerate(zip(steps, surveyed.steps, strict=True)):
         if step.tier and not step.sample:
-            found = msgspec.structs.replace(found, climbed=_climbed(rows)) if step.tier == 1 else found
+            found.climbed.append(_climbed(rows, step.tier - 1))
             rows = _climb(rows, step.tier)
         climbs = step.tier < steps[-1].tier
         ends = number + 1 == len(steps) or steps[number + 1].tier > step.tier
@@ -99,16 +101,17 @@ def stand(history: History, surveyed: Survey, steps: Sequence[Step], policy: Pol
         lost = rows.filter("lost").select(here_key="@key", here_error="@error").unique(maintain_order=True)
         found.lost.extend(lost.rows())
         found.held.extend(keys.filter(rows["held"]).unique(maintain_order=True))
+        moving &= ~rows["held"]
     status = pl.when("answered").then(pl.lit("answered")).otherwise(pl.lit("failed"))
     found.wanted.extend(wanted & ~rows["done"] for wanted in opened)
     facts = rows.with_columns(answered=pl.col("answer").is_not_null() & pl.col("done")).select(
         *("key", "attempts", "credits", "unknown", "answer", "answer_key", "step", "last", "doubt"),
         *(pl.when(~pl.col("answered")).then(name).alias(name) for name in ("error", "message")),
-        again=pl.col("again") & pl.col("answered"),
+        *(pl.col(name) & pl.col("answered") for name in ("again", "declined")),
         status=pl.when("done").then(status).otherwise(pl.lit("pending")),
     )
     for step, keys, is_open in zip(steps, surveyed.steps, fresh, strict=True):
-        asked = is_open & (facts["status"] == "pending") & keys.is_not_null() & keys.is_first_distinct()
+        asked = is_open & moving & (facts["status"] == "pending") & keys.is_first_distinct()
         found.stay.append(asked & (rows["tier"] == step.tier))
         found.ahead.append(asked & (rows["tier"] <= step.tier))
     return msgspec.structs.replace(found, facts=facts)
@@ -128,8 +131,9 @@ def _climb(rows: pl.DataFrame, tier: int) -> pl.DataFrame:
     )
 
 
-def _climbed(rows: pl.DataFrame) -> tuple[int, int]:
-    return int(rows["raised"].sum()), int((rows["raised"] | rows["done"]).sum())
+def _climbed(rows: pl.DataFrame, tier: int) -> tuple[int, int]:
+    here = rows["tier"] == tier
+    return int((here & rows["raised"]).sum()), int((here & (rows["raised"] | rows["done"])).sum())
 
 
 def _take(rows: pl.DataFrame, at: pl.DataFrame, number: int, *, first: bool, climbs: bool, ends: bool) -> pl.DataFrame:
@@ -165,6 +169,7 @@ def _take(rows: pl.DataFrame, at: pl.DataFrame, number: int, *, first: bool, cli
             *(pl.when("failed").then(f"@{name}").otherwise(name).alias(name) for name in ("error", "message")),
             step=pl.when("better").then(pl.lit(number, pl.Int64)).otherwise("step"),
             again=pl.when("better").then(pl.col("@again") | pl.col("@borrowed").fill_null(False)).otherwise("again"),
+            declined=pl.when("better").then(pl.col("@declined").fill_null(False)).otherwise("declined"),
             answer_key=pl.when("better").then("@key").otherwise("answer_key"),
             last=pl.coalesce("@last", "last"),
             doubt=pl.col("doubt") | (asked & pl.col("@doubt") & (state != ANSWERED)),
@@ -210,6 +215,7 @@ def _states(history: History, policy: Policy) -> pl.DataFrame:
             .otherwise(OPEN),
             up=pl.when(answered).then(wanting).otherwise(failing.fill_null(False)),
             sealed=pl.col("given_up").is_not_null(),
+            declined=(pl.col("code") == DECLINED).fill_null(False),
         )
         .select(*_OF_KEYS)
     )

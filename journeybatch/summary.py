@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from journeybatch.costs import Savings
+from journeybatch.hindsight import Share
 from journeybatch.replacement import replacement
 
 SUMMARY = "summary.json"
@@ -33,7 +35,8 @@ class Credits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The run as one value; ``started_at`` and ``finished_at`` in Unix seconds, None while it has not."""
+    """The run as one value; ``started_at`` and ``finished_at`` in Unix seconds, None while it has not. ``costs``,
+    ``models`` and ``failures`` are None while the run lasts, and where a signal ended it."""
 
     job: str
     run: int
@@ -47,6 +50,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     stopped_by: str | None = None
     exit_code: int | None = None
+    costs: Savings | None = None
+    models: dict[str, Share] | None = None
+    failures: dict[str, int] | None = None
 
     def json(self) -> dict[str, Any]:
         """As it stands in the file: times in ISO 8601, UTC."""
