@@ -105,7 +105,7 @@ class Mind:
         """Whether an item differs from what it is alone. Who drifts in a pack does so in every larger one."""
         if not self.faults.pack_drift:
             return False
-        drawn = sha256(b"drift" + self.faults.seed.to_bytes(16, "big", signed=True) + thought.voice.digest).digest()
+        drawn = sha256(f"drift {self.faults.seed} ".encode() + thought.voice.digest).digest()
         return int.from_bytes(drawn[:6], "big") / 2**48 < self.faults.pack_drift * (rows - 1)
 
 
