@@ -1,5 +1,7 @@
 import json
+import re
 from collections import Counter
+from pathlib import Path
 from statistics import median
 
 import pytest
@@ -182,3 +184,8 @@ def test_every_field_can_be_set_from_a_file(tmp_path):
         value = {"statuses": {500: 0.1}, "latency": 0.1, "outages": [[0, 1]]}.get(name, 1)
         path.write_text(json.dumps({name: name == "bills_errors" if name.startswith("bills") else value}))
         assert getattr(read_faults(path), name) != getattr(Faults(), name)
+
+
+def test_every_key_of_a_faults_file_is_described():
+    page = (Path(__file__).parent.parent / "docs" / "how-to" / "emulator.md").read_text(encoding="utf-8")
+    assert set(FIELDS) <= set(re.findall(r"`(\w+)", page))

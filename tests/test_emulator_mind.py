@@ -55,6 +55,10 @@ def test_every_answer_drifts_at_most_and_none_without_the_fault():
 
 
 def test_an_answer_that_drifted_is_still_one_of_those_offered():
+    reviews = [f"Classify the sentiment of: {word} soup" for word in ("great", "awful", "pea")]
+    assert differing(1.0, 3, tasks=reviews) == [0, 1, 2]
+    drifted = ask_packed(reviews, Emulator(faults=Faults(pack_drift=1.0)))
+    assert set(drifted) <= {"positive", "negative", "neutral"}
     drifted = ask_packed(TASKS[:20], Emulator(faults=Faults(pack_drift=1.0)))
     assert set(drifted) <= {"good", "bad", "ugly"}
     sentences = [f"Describe thing {number}." for number in range(9)]

@@ -16,7 +16,7 @@ from journeybatch.emulator.faults import Faults, Slips
 from journeybatch.emulator.forms import CONFIDENCE, Form, differ, fill, read_form
 from journeybatch.emulator.packs import Answer, Pack, as_text, join_entries, read_pack, write_entries
 from journeybatch.emulator.question import Question
-from journeybatch.emulator.replies import compose_reply, find_labels
+from journeybatch.emulator.replies import compose_reply, offered_labels
 from journeybatch.emulator.schemas import Voice
 from journeybatch.emulator.shapes import Json
 from journeybatch.emulator.slips import slip_form, slip_pack, slip_text
@@ -47,7 +47,7 @@ class _Thought:
         voice = self.voice.about("otherwise")
         if self.form and isinstance(self.answer, dict):
             return differ(self.form, self.answer, voice)
-        labels = find_labels(voice.texts)[0]
+        labels = offered_labels(voice.texts)[0]
         if self.answer in labels and len(set(labels)) > 1:
             return next(label for label in labels if label != self.answer)
         other = compose_reply(voice.texts, voice.digest)
@@ -105,7 +105,7 @@ class Mind:
         """Whether an item differs from what it is alone. Who drifts in a pack does so in every larger one."""
         if not self.faults.pack_drift:
             return False
-        drawn = sha256(b"drift" + self.faults.seed.to_bytes(16, "big", signed=True) + thought.voice.digest).digest()
+        drawn = sha256(f"drift {self.faults.seed} ".encode() + thought.voice.digest).digest()
         return int.from_bytes(drawn[:6], "big") / 2**48 < self.faults.pack_drift * (rows - 1)
 
 
