@@ -27,7 +27,7 @@ from journeybatch.reading import PLAIN, Reader
 from journeybatch.records import Request
 from journeybatch.retry import retrying
 from journeybatch.sections import Limits, Retry
-from journeybatch.verdict import ERRORS, INVALID, MISSED, READABLE, Verdict
+from journeybatch.verdict import ERRORS, INVALID, MISSED, READABLE, UNFIT, Verdict
 
 GRACE_S = 8.0
 BALANCE_S = 10.0
@@ -139,7 +139,7 @@ class Dispatch:
 
     def _read(self, request: Request, key: bytes, verdict: Verdict) -> None:
         """Take in what a whole reply says to one prompt."""
-        if verdict.code == MISSED or verdict.code in self.terms.climbs.get(request.model, ()):
+        if verdict.code in (MISSED, UNFIT) or verdict.code in self.terms.climbs.get(request.model, ()):
             self.more = True
         elif verdict.code == INVALID and self.terms.asks_again:
             self.more = True
