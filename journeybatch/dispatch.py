@@ -30,7 +30,7 @@ from journeybatch.reconciliation import Credits, Reconciliation, reconcile
 from journeybatch.records import Request
 from journeybatch.retry import retrying
 from journeybatch.sections import Limits, Retry
-from journeybatch.verdict import DECLINED, ERRORS, INVALID, MISSED, READABLE, REFUSED, Verdict
+from journeybatch.verdict import DECLINED, ERRORS, INVALID, MISSED, READABLE, REFUSED, UNFIT, Verdict
 
 GRACE_S = 8.0
 BALANCE_S = 10.0
@@ -147,7 +147,7 @@ class Dispatch:
 
     def _read(self, request: Request, key: bytes, verdict: Verdict) -> None:
         """Take in what a whole reply says to one prompt."""
-        if verdict.code == MISSED or verdict.code in self.terms.climbs.get(request.model, ()):
+        if verdict.code in (MISSED, UNFIT) or verdict.code in self.terms.climbs.get(request.model, ()):
             self.more = True
         elif verdict.code == INVALID and self.terms.asks_again:
             self.more = True

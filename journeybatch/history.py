@@ -23,16 +23,20 @@ from journeybatch.entries import (
 )
 from journeybatch.frames import Gap
 from journeybatch.identity import KEY_BYTES
-from journeybatch.verdict import ANSWERED, MISSED, REFUSED, UNREAD
+from journeybatch.verdict import ANSWERED, MISSED, REFUSED, UNFIT, UNREAD
+
+FEWER = 4
+"""By how much a pack is smaller in which a missed row is asked again. Each size is paid for: a model that cannot do
+packs at all costs a quarter more than one request per row, where halves would cost nearly twice as much."""
 
 
 class History:
     """All that a journal tells. ``end`` is where its last whole frame ends, in bytes; ``gaps`` are damage before it.
 
     ``unjudged`` are attempts whose reply is there but whose settlement is not: it can be read off the reply.
-    ``emulated`` tells whether an emulator answered anything. ``missed`` tells of keys that got no answer in a pack how
-    many prompts the smallest such pack had; ``reopened`` is the first attempt since failures were last forgotten.
-    ``reading`` is the identity of the way of reading that is in force.
+    ``emulated`` tells whether an emulator answered anything. ``rooms`` tells of keys that got no answer in a pack how
+    many prompts the next one may have; ``reopened`` is the first attempt since failures were last forgotten;
+    ``reading`` names the way of reading that is in force.
     """
 
     def __init__(self) -> None:
@@ -49,8 +53,7 @@ class History:
         self.next_request = 0
         self.emulated = False
         self.reopened = 0
-        self.reading = b""
-        self.missed: dict[bytes, int] = {}
+        self.rooms: dict[bytes, int] = {}
         self._open: dict[tuple[int, int], int] = {}
         self._models: dict[str, str] = {}
         self.reading = b""
@@ -91,7 +94,7 @@ class History:
             for key in _split(entry.keys):
                 self.given_up[key] = (entry.error, entry.message)
         elif isinstance(entry, Split):
-            self._miss(_split(entry.keys), entry.rows)
+            self._miss(_split(entry.keys), entry.rows // 2)
         elif isinstance(entry, Reopened):
             self.reopen()
         elif isinstance(entry, Reread):
@@ -152,13 +155,14 @@ class History:
         return self._by_offset.get(offset)
 
     def _miss_of(self, index: int, codes: bytes) -> None:
-        if MISSED in codes:
-            keys = self.attempts.keys_of(index)
-            self._miss((key for key, code in zip(keys, codes, strict=True) if code == MISSED), len(keys))
+        for miss, fewer in ((MISSED, FEWER), (UNFIT, len(codes))):
+            if miss in codes:
+                keys = self.attempts.keys_of(index)
+                self._miss((key for key, code in zip(keys, codes, strict=True) if code == miss), len(keys) // fewer)
 
     def _miss(self, keys: Iterable[bytes], rows: int) -> None:
         for key in keys:
-            self.missed[key] = min(rows, self.missed.get(key, rows))
+            self.rooms[key] = max(1, min(rows, self.rooms.get(key, rows)))
 
     def _borrow(self, entry: Borrowed, offset: int) -> None:
         a = self.attempts

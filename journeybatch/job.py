@@ -129,7 +129,7 @@ class Job(msgspec.Struct, frozen=True):
         """How prompts go into packs; ``most`` of them, where the endpoint has shown that it takes no more."""
         pack = self.spec.pack
         rows = pack.rows if isinstance(pack.rows, int) else 1
-        return Sizing(Limit(min(rows, most or rows), pack.characters), overhead(self.instructions), history.missed)
+        return Sizing(Limit(min(rows, most or rows), pack.characters), overhead(self.instructions), history.rooms)
 
     def requests(
         self,

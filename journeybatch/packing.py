@@ -87,11 +87,11 @@ def _leave(packs: list[_Open], pack: _Open) -> list[Thing]:
 
 class Sizing(msgspec.Struct, frozen=True):
     """How a survey's prompts go into packs: the ``limit``, the characters of a pack that are nobody's prompt, and
-    which keys got no answer in how small a pack (they go into one of half its size)."""
+    ``rooms``: how many prompts a pack may have that takes one of certain keys."""
 
     limit: Limit
     overhead: int = 0
-    missed: Mapping[bytes, int] = {}
+    rooms: Mapping[bytes, int] = {}
 
     def piece(self, surveyed: Survey, step: int, at: int) -> Piece:
         """The piece that the prompt at place ``at`` of a ``step``'s keys makes. Different samples of a row never
@@ -103,8 +103,8 @@ class Sizing(msgspec.Struct, frozen=True):
         if head is None:
             return ALONE
         rows = self.limit.rows
-        if self.missed and (smallest := self.missed.get(surveyed.steps[step][at])):
-            rows = min(rows, max(1, smallest // 2))
+        if self.rooms:
+            rows = min(rows, self.rooms.get(surveyed.steps[step][at], rows))
         return Piece((head, sample), rows, characters, self.overhead + head_characters)
 
     def packs(self, surveyed: Survey, step: int, things: Iterable[tuple[int, Thing]]) -> Iterator[list[Thing]]:

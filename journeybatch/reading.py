@@ -25,7 +25,7 @@ from journeybatch.history import History
 from journeybatch.identity import KEY_BYTES
 from journeybatch.items import Missed, answers, token
 from journeybatch.records import Completion, Reply
-from journeybatch.verdict import ANSWERED, DECLINED, INVALID, MISSED, READABLE, REFUSED, UNREAD, WEAK, Verdict
+from journeybatch.verdict import ANSWERED, DECLINED, INVALID, MISSED, READABLE, REFUSED, UNFIT, UNREAD, WEAK, Verdict
 from journeybatch.wire import clean, judge
 
 
@@ -63,15 +63,15 @@ class Reader:
         return self._answered(values, reply.text, reply.finish_reason)
 
     def _item(self, item: Any) -> Verdict:
-        """The verdict on a pack's item. One that cannot be read is asked again, in the end alone: only then is it the
-        row's own fault. One that is whole was not cut off, though the reply may have been."""
+        """The verdict on a pack's item. One that cannot be read is asked alone: only then is it the row's own fault.
+        One that is whole was not cut off, though the reply may have been."""
         if isinstance(item, Missed):
             return Verdict(MISSED, message=f"the item was {item.why} in the reply to its pack")
         try:
             values = self.contract.check(item)
             text = repair.string(item if isinstance(item, str) else repair.compact(item))
         except (Invalid, ValueError, RecursionError) as why:
-            return Verdict(MISSED, message=clean(str(why)))
+            return Verdict(UNFIT, message=clean(str(why)))
         return self._answered(values, text, None)
 
     def _answered(self, values: dict[str, Any], text: str, finish_reason: str | None) -> Verdict:

@@ -30,7 +30,7 @@ never so that it could be read. Held: in doubt, and the job wants that left alon
 
 _OF_KEYS = (
     *("key", "attempts", "credits", "unknown", "answer", "sense", "borrowed", "last", "doubt"),
-    *("state", "up", "error", "message", "sealed", "declined"),
+    *("state", "up", "error", "message", "sealed", "unfit", "declined"),
 )
 
 
@@ -144,7 +144,9 @@ def _take(rows: pl.DataFrame, at: pl.DataFrame, number: int, *, first: bool, cli
     """
     import polars as pl
 
-    reach, state = pl.col("reach"), pl.col("@state").fill_null(OPEN)
+    unfit = pl.col("@unfit").fill_null(False) & climbs
+    state = pl.when(unfit).then(FAILED).otherwise(pl.col("@state").fill_null(OPEN))
+    reach = pl.col("reach")
     asked = reach & ~pl.col("waits")
     answered, failed = reach & (state == ANSWERED), asked & (state == FAILED)
     same = pl.lit(True) if first else pl.col("@sense").fill_null(0) == pl.col("sense")
@@ -203,8 +205,9 @@ def _states(history: History, policy: Policy) -> pl.DataFrame:
     return (
         tally(history, policy.since)
         .join(given_up, on="key", how="full", coalesce=True, maintain_order="left_right")
-        .with_columns(pl.col("refused", "doubt", "doubted").fill_null(False), pl.col("invalid").fill_null(0))
+        .with_columns(pl.col("refused", "unfit", "doubt", "doubted").fill_null(False), pl.col("invalid").fill_null(0))
         .with_columns(error=error)
+        .with_columns(unfit=pl.col("unfit") & ~answered & pl.col("error").is_null() & ("invalid" in rules.on))
         .with_columns(
             state=pl.when(answered)
             .then(ANSWERED)
@@ -213,7 +216,7 @@ def _states(history: History, policy: Policy) -> pl.DataFrame:
             .when(pl.col(_DOUBTS[policy.on_unknown]) if policy.on_unknown in _DOUBTS else False)
             .then(HELD)
             .otherwise(OPEN),
-            up=pl.when(answered).then(wanting).otherwise(failing.fill_null(False)),
+            up=pl.when(answered).then(wanting).otherwise(failing.fill_null(False) | pl.col("unfit")),
             sealed=pl.col("given_up").is_not_null(),
             declined=(pl.col("code") == DECLINED).fill_null(False),
         )

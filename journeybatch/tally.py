@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from journeybatch.attempts import BORROWED, SETTLED, UNKNOWN, UNSENT
 from journeybatch.history import History
-from journeybatch.verdict import INVALID, READABLE, REFUSED
+from journeybatch.verdict import INVALID, READABLE, REFUSED, UNFIT
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,9 +31,9 @@ def tally(history: History, since: float | None = None) -> pl.DataFrame:
     attempt with the first reply that can be read, null if none; one before ``since``, in Unix seconds, counts no
     more), its ``code`` (UInt8: the verdict), ``sense`` (UInt64) and whether it is ``borrowed``, ``last`` (Int64: the
     latest attempt), ``doubt`` (Boolean: an attempt may have been paid for nothing; ``doubted``: one did since failures
-    were last forgotten), ``replies`` (Int32: whole replies,
-    readable or not), ``invalid`` (Int32: those of them that could not be read, though they were asked for in today's
-    way, since failures were last forgotten) and ``refused`` (Boolean: one of these was a refusal without a text).
+    were last forgotten), ``replies`` (Int32: whole replies, readable or not), ``invalid`` (Int32: those of them that
+    could not be read, though they were asked for in today's way, since failures were last forgotten), ``refused``
+    (Boolean: one of these was a refusal without a text) and ``unfit`` (Boolean: one was an item of a pack).
     """
     import polars as pl
 
@@ -59,6 +59,7 @@ def tally(history: History, since: float | None = None) -> pl.DataFrame:
             pl.col("whole").sum().cast(pl.Int32).alias("replies"),
             (today & (pl.col("code") == INVALID)).sum().cast(pl.Int32).alias("invalid"),
             (today & (pl.col("code") == REFUSED)).any().alias("refused"),
+            (today & (pl.col("code") == UNFIT)).any().alias("unfit"),
         )
         .collect()
     )
@@ -113,7 +114,15 @@ def by_row(keys: pl.Series, tallied: pl.DataFrame) -> pl.DataFrame:
         .to_frame()
         .with_columns(rank=pl.int_range(pl.len()).over("key"), sharers=pl.len().over("key").cast(pl.Int64))
     )
-    nothing = {"attempts": 0, "doubt": False, "doubted": False, "replies": 0, "invalid": 0, "refused": False}
+    nothing = {
+        "attempts": 0,
+        "doubt": False,
+        "doubted": False,
+        "replies": 0,
+        "invalid": 0,
+        "refused": False,
+        "unfit": False,
+    }
     columns = [name for name in tallied.columns if name not in ("key", "credits", "unknown")]
     return rows.join(tallied, on="key", how="left", maintain_order="left").select(
         "key",

@@ -156,7 +156,15 @@ def test_a_row_that_every_pack_misses_is_asked_alone_in_the_end(flow: Flow) -> N
 def test_a_server_that_answers_no_item_ends_in_singles(flow: Flow) -> None:
     parrot = Parrot(spoil=lambda items, _: "I would rather talk about the weather.")
     assert run(flow, parrot, pack=12).exit_code == 0
-    assert sorted(parrot.sizes, reverse=True) == [12, 6, 6, 3, 3, 3, 3, *[1] * 12]
+    assert sorted(parrot.sizes, reverse=True) == [12, 3, 3, 3, 3, *[1] * 12]
+
+
+def test_what_a_pack_cannot_say_as_asked_costs_little_before_it_stops_the_run(flow: Flow) -> None:
+    flow.write([f"thing {n}" for n in range(200)])
+    parrot = Parrot(lambda *_: {"mood": "so-so"})
+    report = run(flow, parrot, pack=20, answer=MOOD)
+    assert (report.exit_code, report.summary["stopped_by"]) == (3, "failures")
+    assert parrot.billed <= 10 + 20 + 4
 
 
 def test_a_row_that_cannot_be_read_even_alone_fails_and_the_others_do_not(flow: Flow) -> None:
@@ -491,6 +499,13 @@ def test_a_cascade_sends_up_what_its_rule_says(flow: Flow, call: Call, rule: Any
         call("verify", flow.output).code == call("show", flow.output, 1).code == call("export", flow.output).code == 0
     )
     assert flow.results().equals(results)
+
+
+def test_what_a_cheap_pack_could_not_say_as_asked_goes_up_in_packs(flow: Flow) -> None:
+    parrot = weaker("invalid")
+    assert run(flow, parrot, answer=MOOD, pack=6, **CASCADE).exit_code == 0
+    assert checked(flow, parrot)["jb_model"].to_list() == [STRONG if n % 2 else CHEAP for n in range(12)]
+    assert parrot.sizes == [6, 6, 6], "asking the cheap model for each row alone would cost more"
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -286,7 +286,7 @@ def test_the_account_resolves_doubts(flow: Flow, bills: bool, verdict: str) -> N
 
 def test_the_models_of_a_cascade_are_all_named(flow: Flow) -> None:
     models = ["deepseek-chat", "gpt-4o"]
-    flow.emulator = Emulator(prices={"deepseek-chat": 5, "gpt-4o": 5})
+    flow.emulator = Emulator(prices={"deepseek-chat": 5, "gpt-4o": 5}, faults=Faults(invalid_field=1.0))
     answer = {"fields": {"mood": ["good", "bad"]}, "on_invalid": "escalate"}
     found = reconciled(flow, model=models, answer=answer, credits={"gpt-4o": 1}, limits={"failures": "100%"})
     assert found["verdict"] == "more"

@@ -155,6 +155,7 @@ def test_a_run_with_faults_adds_up(flow: Flow, keys: dict[str, object]) -> None:
 
 def test_unreadable_replies_are_charged_for_as_asked_again(flow: Flow) -> None:
     answer = {"fields": {"mood": ["good", "bad"], "why": "string"}, "on_invalid": "ask_again"}
+    flow.emulator = Emulator(faults=Faults(invalid_field=1.0))
     flow.run(answer=answer, retry={"attempts": 2}, limits={"failures": "100%"})
     costs = adds_up(flow)
     assert (costs["naive"], costs["asked_again"], costs["saved"]) == (

@@ -89,8 +89,8 @@ ROWS = st.lists(st.text("ab\n\"é\x01'", max_size=120), min_size=1, max_size=60)
 def test_the_plan_counts_what_is_sent_and_what_is_sent_fits(texts, rows, characters, samples, data):
     frame, ask, surveyed = asked(texts, samples=samples)
     wanted = surveyed.keys.is_first_distinct()
-    missed = {key: data.draw(st.integers(2, 8)) for key in surveyed.keys.head(data.draw(st.integers(0, 5)))}
-    sizing = Sizing(Limit(rows, characters), overhead(""), missed)
+    rooms = {key: data.draw(st.integers(1, 8)) for key in surveyed.keys.head(data.draw(st.integers(0, 5)))}
+    sizing = Sizing(Limit(rows, characters), overhead(""), rooms)
     packs = sizing.packs(surveyed, 0, prompts([frame], surveyed, ask, 0, wanted))
     wording = Wording(lambda messages, _: messages[-1].content.encode(), "", b"journal1")
     sent = list(requests(packs, model="m", price=Price(1, 1), wording=wording, numbers=count()))
@@ -99,8 +99,7 @@ def test_the_plan_counts_what_is_sent_and_what_is_sent_fits(texts, rows, charact
     assert [request.id for request in sent] == list(range(len(sent)))
     for request in sent:
         assert len(request.prompts) <= rows
-        smallest = [missed[prompt.key] for prompt in request.prompts if prompt.key in missed]
-        assert all(len(request.prompts) <= max(1, size // 2) for size in smallest)
+        assert all(len(request.prompts) <= rooms.get(prompt.key, rows) for prompt in request.prompts)
         if len(request.prompts) > 1:
             assert len("Be terse.") + len(request.body.decode()) <= characters
             assert [task for _, task in tasks(request.body.decode())] == [

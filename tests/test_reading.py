@@ -15,7 +15,7 @@ from journeybatch.escalation import rules_of
 from journeybatch.items import token
 from journeybatch.reading import PLAIN, Reader, codes_of
 from journeybatch.records import Reply
-from journeybatch.verdict import ANSWERED, DECLINED, INVALID, MISSED, REFUSED, UNREAD, WEAK
+from journeybatch.verdict import ANSWERED, DECLINED, INVALID, MISSED, REFUSED, UNFIT, UNREAD, WEAK
 
 JOURNAL = b"journal1"
 KEYS = [bytes([n]) * 16 for n in range(3)]
@@ -57,8 +57,8 @@ def test_any_items_become_verdicts_that_a_table_can_hold(reader, items):
     verdicts = reader.read(reply(f'{{"answers": [{text}]}}'), JOURNAL, 1, KEYS)
     assert len(verdicts) == 3
     for verdict in verdicts:
-        assert verdict.code in (ANSWERED, WEAK, DECLINED, MISSED)
-        assert (verdict.code == MISSED) == bool(verdict.message) == (not verdict.values)
+        assert verdict.code in (ANSWERED, WEAK, DECLINED, MISSED, UNFIT)
+        assert (verdict.code in (MISSED, UNFIT)) == bool(verdict.message) == (not verdict.values)
         for name, dtype in reader.contract.columns().items():
             pl.Series(name, [verdict.values.get(name)], dtype=dtype)
         pl.Series([verdict.text, verdict.message]).to_frame().write_ipc(None)
@@ -100,7 +100,7 @@ def test_alone_what_cannot_be_read_is_invalid_or_a_refusal():
 
 def test_in_a_pack_each_prompt_has_its_own_verdict_and_text():
     verdicts = Reader(FIELDS).read(reply(packed({"mood": "good"}, {"mood": "so-so"}, NO)), JOURNAL, 1, KEYS)
-    assert [verdict.code for verdict in verdicts] == [ANSWERED, MISSED, MISSED], "asked alone before it is its fault"
+    assert [verdict.code for verdict in verdicts] == [ANSWERED, UNFIT, UNFIT], "asked alone before it is its fault"
     assert verdicts[0].values == {"mood": "good", "score": None, "tags": None}
     assert verdicts[0].text == '{"mood":"good"}'
 

@@ -27,7 +27,7 @@ def test_keys_of_several_rows_are_counted() -> None:
 def test_a_round_sends_what_the_one_before_missed_in_smaller_packs(flow: Flow) -> None:
     parrot = Parrot(spoil=lambda items, _: items[::2])
     assert flow.run({"transport": parrot}, pack=12).exit_code == 0
-    assert parrot.sizes == [12, 6, 3, 1]
+    assert parrot.sizes == [12, 3, 3, 1, 1]
 
 
 def test_request_numbers_are_never_used_twice(flow: Flow) -> None:

@@ -14,7 +14,7 @@ from journeybatch.history import History
 from journeybatch.standing import Policy, Standing, stand
 from journeybatch.survey import Survey
 from journeybatch.tally import MICRO
-from journeybatch.verdict import ANSWERED, DECLINED, INVALID, MISSED, REFUSED, WEAK, error_of
+from journeybatch.verdict import ANSWERED, DECLINED, INVALID, MISSED, REFUSED, UNFIT, WEAK, error_of
 
 UP = Policy(rules_of(["invalid", "refusal"]))
 
@@ -156,7 +156,7 @@ def test_only_what_the_cheap_model_could_not_do_goes_up():
     found = standing(story, list(range(6)), TWO)
     assert wanted(found) == [[4], [1, 2, 3, 5]]
     assert found.facts["status"].to_list() == ["answered", *["pending"] * 5]
-    assert found.climbed == (4, 5)
+    assert found.climbed == [(4, 5)]
     assert found.lost == []
 
 
@@ -175,6 +175,19 @@ def test_the_answer_is_the_highest_model_s_that_gave_one():
         ("answered", 0, key(3), None, 4 * MICRO),
         ("failed", None, None, "invalid", 4 * MICRO),
     ]
+
+
+def test_an_item_that_cannot_be_read_goes_up_at_once_and_at_the_top_is_asked_alone():
+    story = Story()
+    story.replied([key(1), key(2)], [UNFIT, ANSWERED])
+    assert wanted(standing(story, [1, 2], TWO)) == [[], [0]]
+    assert wanted(standing(story, [1, 2], TWO, Policy(rules_of(["refusal"])))) == [[0], []]
+    assert wanted(standing(story, [1, 2], ONE)) == [[0]]
+    story.replied([key(1, 1), key(3, 1)], [UNFIT, ANSWERED], price=3)
+    found = standing(story, [1, 2], TWO)
+    assert wanted(found) == [[], [0]]
+    assert found.lost == []
+    assert story.history.rooms == {key(1): 1, key(1, 1): 1}
 
 
 def test_an_error_goes_up_where_a_rule_says_so_only():
@@ -222,7 +235,7 @@ def test_samples_that_agree_stay_and_samples_that_do_not_go_up():
 
 # -- laws ----------------------------------------------------------------------------------------------------------
 
-CODES = st.sampled_from([ANSWERED, WEAK, DECLINED, MISSED, INVALID, REFUSED])
+CODES = st.sampled_from([ANSWERED, WEAK, DECLINED, MISSED, INVALID, REFUSED, UNFIT])
 EVENTS = st.lists(
     st.tuples(
         st.sampled_from(["replied", "lost", "gave up", "split", "reopened"]),
