@@ -56,7 +56,7 @@ class Table:
 
     @property
     def sizing(self):
-        return Sizing(Limit(self.pack, 120), 20, self.history.missed)
+        return Sizing(Limit(self.pack, 120), 20, self.history.rooms)
 
     def stand(self, *, on_unknown="retry"):
         rules = Rules(frozenset(), (), self.repeats)

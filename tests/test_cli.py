@@ -199,7 +199,12 @@ def test_what_duplicates_save_is_told_before_and_after(job: Path, call: Call) ->
 
 
 def test_a_cascade_shows_its_cases_and_who_answered(job: Path, call: Call) -> None:
-    change(job, "deepseek-chat", "[deepseek-chat, gpt-4o]\nescalate: [invalid]\nanswer: {fields: {a: number}}")
+    unknown_to_the_emulator = "{type: object, properties: {a: {type: string, pattern: '^[0-9]$'}}, required: [a]}"
+    change(
+        job,
+        "deepseek-chat",
+        f"[deepseek-chat, gpt-4o]\nescalate: [invalid]\nanswer: {{schema: {unknown_to_the_emulator}}}",
+    )
     lines = lines_of(call("plan", job))
     assert lines[5:11] == [
         "requests credits",
