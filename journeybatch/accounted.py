@@ -37,52 +37,52 @@ def accounted(
     """
 
     async def attempt(request: Request) -> Completion:
-        await ledger.reserve(request.price)
+        day = await ledger.reserve(request.price)
         keys = b"".join(prompt.key for prompt in request.prompts)
         try:
             journal.append(intent(request, keys))
             await journal.durable()
         except BaseException:
-            settle(request, "free", error=UNSENT, message="stopped before it was sent")
+            settle(request, day, "free", (UNSENT, "stopped before it was sent"))
             raise
         try:
             completion = await send(request)
         except ApiFailure as failure:
-            settle(request, failure.charge, error=failure.kind, message=str(failure))
+            settle(request, day, failure.charge, (failure.kind, str(failure)))
             raise
         except DiskFull as full:  # no descriptor was left for a connection
-            settle(request, "free", error=UNSENT, message=str(full))
+            settle(request, day, "free", (UNSENT, str(full)))
             raise
         except BaseException:
-            settle(request, "unknown", error="in_doubt", message="stopped before its reply came")
+            settle(request, day, "unknown", ("in_doubt", "stopped before its reply came"))
             raise
-        return read(request, keys, completion)
+        return read(request, day, keys, completion)
 
-    def read(request: Request, keys: bytes, completion: Completion) -> Completion:
+    def read(request: Request, day: int, keys: bytes, completion: Completion) -> Completion:
         try:
             journal.write(received(request, keys, completion))
             reply = judge(completion, bills_errors=bills_errors)
             verdicts = reader.read(reply, journal.history.id, request.id, [prompt.key for prompt in request.prompts])
         except ApiFailure as failure:
-            settle(request, failure.charge, error=failure.kind, message=str(failure), completion=completion)
+            settle(request, day, failure.charge, (failure.kind, str(failure)), completion)
             raise
         except BaseException:  # a bug of ours: the reply stays unsettled, and the next process reads it again
-            ledger.settle(request.price, "unknown")
+            ledger.settle(request.price, "unknown", day)
             raise
         error = error_of(bytes(verdict.code for verdict in verdicts))
-        settle(request, "settled", error=error, message=None, completion=completion, verdicts=verdicts)
+        settle(request, day, "settled", (error, None), completion, verdicts)
         return msgspec.structs.replace(completion, reply=reply, verdicts=tuple(verdicts))
 
     def settle(
         request: Request,
+        day: int,
         charge: Charge,
-        *,
-        error: str | None,
-        message: str | None,
+        why: tuple[str | None, str | None],
         completion: Completion | None = None,
         verdicts: Sequence[Verdict] = (),
     ) -> None:
-        certain, most = ledger.settle(request.price, charge)
+        """``why``: the error's kind and its message; neither for an answer."""
+        certain, most = ledger.settle(request.price, charge, day)
         status, latency_s = (completion.status, completion.latency_s) if completion else (None, 0.0)
         codes, senses = codes_of(verdicts)
         codes = b"" if codes in _SAID_BY_ERROR else codes
@@ -93,8 +93,7 @@ def accounted(
                 charge,
                 certain,
                 most,
-                error,
-                message,
+                *why,
                 status,
                 latency_s,
                 codes,

@@ -2,7 +2,7 @@
 
 A job is a path, a dict or a JobSpec; its input may be a polars DataFrame or LazyFrame. Overrides are keys of the
 job with dots written as double underscores (``limits__credits=50``), or the command line's own names (``limit``,
-``fresh``, ``retry_failed``, ``max_credits``, ``allow_hosts``, ``yes``).
+``fresh``, ``retry_failed``, ``reparse``, ``max_credits``, ``allow_hosts``, ``yes``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from journeybatch.runner import Report
 from journeybatch.spec import JobSpec
 
 JobLike = Path | str | Mapping[str, Any] | JobSpec
-_OPTIONS = {"limit", "fresh", "retry_failed", "transport", "seed"}
+_OPTIONS = {"limit", "fresh", "retry_failed", "reparse", "yes", "transport", "seed"}
 _KNOWN = set(JobSpec.model_fields) | {"max_credits"}
 
 
@@ -56,9 +56,8 @@ def load_job(job: JobLike, **overrides: Any) -> JobSpec:
 def _read(job: JobLike, overrides: Mapping[str, Any]) -> tuple[JobSpec, World, Options]:
     given = dict(overrides)
     world = read_world(tuple(given.pop("allow_hosts", ())))
-    yes = given.pop("yes", False)
     chosen = {name: given.pop(name) for name in _OPTIONS & set(given)}
-    options = Options(confirm=(lambda _: True) if yes else None, **chosen)
+    options = Options(**chosen)
     if "max_credits" in given:
         given["limits.credits"] = given.pop("max_credits")
     for name in given:

@@ -53,6 +53,15 @@ class Subject(msgspec.Struct, frozen=True):
         return step.tier <= last and step.sample < (self.repeats if step.tier < last else 1)
 
 
+def climbs(text: str) -> bool:
+    """Whether the ``text`` that an Ask wrote is a cascade's."""
+    try:
+        found = msgspec.json.decode(text, type=Subject | list[Subject])
+    except msgspec.MsgspecError:
+        return False
+    return any(len(subject.models) > 1 for subject in (found if isinstance(found, list) else [found]))
+
+
 class Ask:
     """What a job asks, compiled for a table's columns: one subject, or several that are compared (its variants).
     Turns rows into messages and keys.
@@ -101,7 +110,7 @@ class Ask:
             yield rendered, occurrence
 
     def keys(self, step: Step, question: Question) -> list[bytes | None]:
-        """The content keys of what ``step`` asks for a row, ``width`` of them; None where a variant has no such step."""
+        """The content keys of what ``step`` asks for a row, ``width`` of them; None where a variant lacks the step."""
         rendered, occurrence = question
         found: list[bytes | None] = []
         for subject, keys, messages in zip(self.subjects, self._keys, rendered, strict=True):

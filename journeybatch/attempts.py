@@ -118,6 +118,11 @@ class Attempts:
         known = list(self.sense[first:last])
         return known + [0] * (last - first - len(known))
 
+    def verdicts(self, index: int) -> tuple[bytes, bytes]:
+        """The codes and senses of attempt ``index``, as an entry holds them."""
+        senses = self.senses(index)
+        return self.codes(index), b"".join(sense.to_bytes(8, "big") for sense in senses) if any(senses) else b""
+
 
 def request_name(number: int) -> str:
     """How a request is called in tables."""

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from journeybatch.archive import read_history
+from journeybatch.asking import climbs
+from journeybatch.attempts import BORROWED, SETTLED, request_name
 from journeybatch.errors import OutputError
 from journeybatch.history import History
 from journeybatch.journal import NAME, locked
@@ -13,6 +15,7 @@ from journeybatch.results import RESULTS
 from journeybatch.statement import REQUESTS
 from journeybatch.summary import read_summary
 from journeybatch.tally import MICRO, tally
+from journeybatch.verdict import READABLE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -48,7 +51,8 @@ def audit(directory: Path) -> list[str]:
         found.append("summary.json is missing or cannot be read; run again to renew it")
     if summary is not None and summary.get("exit_code") in _VIEWS_WAIT:
         return found
-    found += _check_results(directory / RESULTS, history)
+    departed = (summary or {}).get("credits", {}).get("departed", 0)
+    found += _check_results(directory / RESULTS, history, departed)
     found += _check_requests(directory / REQUESTS, history)
     return found + _check_summary(summary, history)
 
@@ -63,8 +67,8 @@ def _check_credits(history: History) -> list[str]:
     return []
 
 
-def _check_results(path: Path, history: History) -> list[str]:
-    """The results' answers are in the journal, and their credits are the keys' shares."""
+def _check_results(path: Path, history: History, departed: float) -> list[str]:
+    """The results' rows count up, their answers are in the journal, and their credits are the keys' shares."""
     import polars as pl
 
     if not path.exists():
@@ -73,33 +77,59 @@ def _check_results(path: Path, history: History) -> list[str]:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         return [f"{path.name} cannot be read: {error}; `journeybatch export` writes it anew"]
-    prefix = next((name.removesuffix("jb_key") for name in frame.columns if name.endswith("jb_key")), "")
+    prefix = next((name.removesuffix("jb_key") for name in reversed(frame.columns) if name.endswith("jb_key")), "")
     rows = frame.select(
         pl.col(f"{prefix}jb_row").alias("row"),
         pl.col(f"{prefix}jb_key").str.decode("hex").alias("key"),
         pl.col(f"{prefix}jb_status").alias("status"),
+        pl.col(f"{prefix}jb_request").alias("request"),
         (pl.col(f"{prefix}jb_credits") * MICRO).cast(pl.Int64).alias("credits"),
     )
     found = []
-    if rows["row"].to_list() != list(range(rows.height)):
+    samples = frame[f"{prefix}jb_sample"].n_unique() if f"{prefix}jb_sample" in frame.columns else 1
+    if rows["row"].to_list() != [place // samples for place in range(rows.height)]:
         found.append(f"{path.name}: jb_row does not count from 0 without gaps")
-    keys = tally(history)
-    joined = rows.join(keys, on="key", how="left", maintain_order="left")
-    phantoms = joined.filter((pl.col("status") == "answered") & pl.col("answer").is_null()).height
-    if phantoms:
-        found.append(f"{path.name}: {phantoms} rows are answered, but the journal has no answer for them")
-    stale = joined.filter((pl.col("status") == "pending") & pl.col("answer").is_not_null()).height
-    if stale:
-        found.append(f"{path.name}: {stale} rows are pending, but answered in the journal; `export` brings them in")
-    return found + _check_shares(path, rows, keys)
+    cascade = history.began is not None and climbs(history.began.ask)
+    return found + (_check_climb(path, rows, history, departed) if cascade else _check_keys(path, rows, history))
 
 
-def _check_shares(path: Path, rows: pl.DataFrame, keys: pl.DataFrame) -> list[str]:
+def _check_climb(path: Path, rows: pl.DataFrame, history: History, departed: float) -> list[str]:
+    """A cascade's rows name only the key they were first asked under: their answers are looked for by request, and
+    their credits in all, with those ``departed``."""
     import polars as pl
 
+    a = history.attempts
+    whole = (i for i in range(len(a)) if a.charge[i] == SETTLED and a.offset[i] >= 0 and a.error[i] != BORROWED)
+    answering = [request_name(a.request[i]) for i in whole if not set(READABLE).isdisjoint(a.codes(i))]
+    known = pl.col("request").is_in(pl.Series(answering, dtype=pl.String).implode())
+    found = _phantoms(path, rows.filter(pl.col("status") == "answered", ~known).height)
+    shared = int(rows["credits"].sum()) + round(departed * MICRO)
+    if shared != history.spent * MICRO:
+        found.append(f"{path.name}: says {shared / MICRO} credits, the journal {history.spent}; `export` mends that")
+    return found
+
+
+def _check_keys(path: Path, rows: pl.DataFrame, history: History) -> list[str]:
+    """What each key has come to is what its rows say: its answer, and its credits."""
+    import polars as pl
+
+    a, keys = history.attempts, tally(history)
+    joined = rows.join(keys, on="key", how="left", maintain_order="left")
+    found = _phantoms(path, joined.filter(pl.col("status") == "answered", pl.col("answer").is_null()).height)
+    run = history.run.number if history.run else 0
+    latest = a.run.index(run) if run in a.run else len(a)  # an earlier answer may be too old, by `max_age`
+    stale = joined.filter(pl.col("status") == "pending", pl.col("answer") >= latest).height
+    if stale:
+        found.append(f"{path.name}: {stale} rows are pending, but answered in the journal; `export` brings them in")
     sums = rows.group_by("key").agg(pl.col("credits").sum()).join(keys, on="key", how="left")
     wrong = sums.filter(pl.col("credits") != pl.col("credits_right").fill_null(0)).height
-    return [f"{path.name}: the credits of {wrong} keys differ from the journal's; `export` mends that"] if wrong else []
+    if wrong:
+        found.append(f"{path.name}: the credits of {wrong} keys differ from the journal's; `export` mends that")
+    return found
+
+
+def _phantoms(path: Path, number: int) -> list[str]:
+    return [f"{path.name}: {number} rows are answered, but the journal has no answer for them"] if number else []
 
 
 def _check_requests(path: Path, history: History) -> list[str]:

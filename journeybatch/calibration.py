@@ -22,7 +22,7 @@ from journeybatch.history import History
 from journeybatch.job import Job
 from journeybatch.packing import Limit
 from journeybatch.pilot import Findings, Pilot, draw, find, form
-from journeybatch.planning import count_packs
+from journeybatch.planning import pack_counter
 from journeybatch.records import Prompt, Request
 from journeybatch.results import Replies
 from journeybatch.standing import Standing, scores_of
@@ -42,7 +42,7 @@ def decide(job: Job, history: History, surveyed: Survey, path: Path, now: float)
     if pilot is not None and not singles(surveyed, standing, pilot).any():
         found = look(job, history, pilot, path)
         made += [] if found.packs else [choose_size(job, found, now)]
-    if standing.waiting and not any(rows.any() for rows in standing.wanted):
+    if standing.unbound and not any(rows.any() for rows in standing.wanted):
         made.append(choose_bound(job, history, surveyed, path, now))
     for entry in made:
         history.fold(entry, 0)
@@ -79,7 +79,7 @@ def count(job: Job, history: History, surveyed: Survey, rows: pl.Series, size: i
     """How many requests ask the marked rows of the first step in packs of ``size``."""
     sizing = job.sizing(history)
     limit = Limit(size, sizing.limit.characters)
-    return count_packs(surveyed, 0, rows, msgspec.structs.replace(sizing, limit=limit))
+    return pack_counter(surveyed, msgspec.structs.replace(sizing, limit=limit))(0, rows)
 
 
 def singles(surveyed: Survey, standing: Standing, pilot: Pilot) -> pl.Series:

@@ -7,6 +7,7 @@ blotted out of everything that comes back, before anybody stores or prints it.
 from __future__ import annotations
 
 import errno
+import math
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, aclosing, nullcontext
@@ -149,10 +150,12 @@ class Client:
             return None
         return data if isinstance(data, dict) else None
 
-    async def balance(self) -> int | None:
-        """The account's credits, or None where the endpoint does not say."""
+    async def balance(self) -> int | float | None:
+        """The account's credits, or None where the endpoint does not say. Raises ApiFailure (see ``account``)."""
         credits = (await self.account() or {}).get("credits")
-        return int(credits) if isinstance(credits, int | float) and not isinstance(credits, bool) else None
+        if isinstance(credits, bool) or not isinstance(credits, int | float) or not math.isfinite(credits):
+            return None
+        return int(credits) if credits == int(credits) else credits
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -28,8 +28,6 @@ def raw(data: Mapping[str, Any], framed: bool) -> Iterator[wording.Problem]:
 
 def checked(spec: JobSpec) -> Iterator[wording.Problem]:
     """Problems between the keys of a job whose every key is right by itself."""
-    if spec.limits.credits_per_day is not None:
-        yield ("limits", "credits_per_day"), "not yet: a cap by the day is to come; leave it out", True
     cascade = any(len(job.models) > 1 for job in variants(spec).values())
     packs = spec.pack.rows != 1
     if packs and spec.stream:
@@ -40,7 +38,7 @@ def checked(spec: JobSpec) -> Iterator[wording.Problem]:
     if cascade and spec.samples > 1:
         yield ("samples",), "a cascade asks each row once; name one model, or leave out 'samples'", True
     if not cascade and spec.escalate is not None:
-        yield ("escalate",), "there is no model to go up to; give 'model' a list, cheapest first", True
+        yield ("escalate",), "there is no model to go up to; give 'model' a list, cheapest first", False
     if not cascade and spec.answer.on_invalid == "escalate":
         told = "there is no model to go up to; give 'model' a list, cheapest first, or choose 'ask_again'"
         yield ("answer", "on_invalid"), told, False

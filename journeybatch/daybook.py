@@ -28,11 +28,13 @@ from zlib import crc32
 
 from journeybatch.errors import DiskFull, JourneybatchError, OutputError
 
+DAYBOOK = "credits-per-day"
+"""The file's name in an output directory, where a job gives none."""
 LINE = 512
 """Bytes of a line: a disk's smallest sector, so that no torn sector spoils both lines."""
 DAY_S = 86_400
-LARGEST_BLOCK = 1000
-"""Credits: about a second of the fastest run, so about one sync a second."""
+LARGEST_BLOCK = 5000
+"""Credits: more than a second of the fastest run, so that a sync is needed less than once a second."""
 BLOCKS = 50
 """At least so many blocks make a day: a kill loses a few hundredths of the cap at most."""
 SHARE = 8
@@ -43,6 +45,7 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errn
 _TEXT = re.compile(rb"journeybatch daybook (\d{4}-\d\d-\d\d) (\d+) *")
 _EPOCH = date(1970, 1, 1).toordinal()
 _RESET = "find out what was spent today, then rename the file and run again: a new one begins at 0"
+_FOREIGN = "{}: expected a daybook (limits.day_ledger), found a foreign or damaged file; " + _RESET
 
 _fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has only fsync
 
@@ -64,12 +67,10 @@ class Daybook:
         self._ends = (day + 1) * DAY_S
         self._block = min(cap // BLOCKS, LARGEST_BLOCK)
         self._free = 0  # taken of `day` and not reserved
-        self._in_flight = 0  # reserved on any day
-        self._mixed = False  # some of what is in flight may have been reserved on an earlier day
 
-    def reserve(self, most: int) -> bool:
-        """Set ``most`` credits of today aside, safe against a kill when this returns. False: the cap leaves no room
-        as long as nothing in flight ends below its price, here or in another process.
+    def reserve(self, most: int) -> int | None:
+        """Set ``most`` credits of today aside, safe against a kill when this returns. Returns the day it counts for.
+        None: the cap leaves no room as long as nothing in flight ends below its price, here or in another process.
 
         Raises:
             DiskFull: the file cannot be read or written.
@@ -78,44 +79,24 @@ class Daybook:
         if now >= self._ends:
             self._turn_to(_day_of(now))
         if self._free < most and not self._take(most):
-            return False
+            return None
         self._free -= most
-        self._in_flight += most
-        return True
+        return self.day
 
-    def settle(self, most: int, charged_most: int, day: int | None = None) -> None:
-        """End a reservation of ``most`` that cost ``charged_most`` credits at most. ``day`` is what the attribute
-        said right after it was reserved. Without it, what ends below its price makes room only while nothing in
-        flight can be from an earlier day: yesterday's rest is no room today.
-
-        Raises:
-            DiskFull: the file cannot be read or written.
-        """
-        self._in_flight -= most
-        if not self._mixed if day is None else day == self.day:
-            self._free += most - charged_most
-        self._mixed = self._mixed and self._in_flight > 0
+    def settle(self, most: int, charged_most: int, day: int) -> None:
+        """End a reservation of ``most`` for ``day`` that cost ``charged_most`` credits at most. Yesterday's rest is no
+        room today. Never raises."""
+        if day != self.day:
+            return
+        self._free += most - charged_most
         if self._free > max(2 * self._block, most):
             self._give_back(self._free - self._block)
-
-    @property
-    def spent_today(self) -> int:
-        """Credits of today that are charged, in doubt or reserved, with all that other processes hold.
-
-        Raises:
-            DiskFull: the file cannot be read.
-        """
-        with self._refused():
-            day, taken = self._read()
-        today = max(day, self.day, _day_of(self._now()))
-        return (taken if day == today else 0) - (self._free if self.day == today else 0)
 
     def close(self) -> None:
         """Give back what is neither spent nor reserved, and let go of the file. Never raises."""
         if self.fd < 0:
             return
-        with suppress(JourneybatchError, OSError):
-            self._give_back(self._free)
+        self._give_back(self._free)
         with suppress(OSError):
             os.close(self.fd)
         self.fd = -1
@@ -140,11 +121,12 @@ class Daybook:
         return False
 
     def _give_back(self, credits_: int) -> None:
-        """No sync: a power cut that loses this leaves the higher number. Less than 0 is what went beyond a price."""
+        """No sync, and no error: what does not come back leaves the higher number. Less than 0 is what went beyond a
+        price."""
         if not credits_:
             return
         self._free -= credits_  # first: if the write fails, they may be back or not, and are not ours in any case
-        with self._refused(), self._locked():
+        with suppress(JourneybatchError, OSError), self._locked():
             day, taken = self._read()
             if day == self.day:
                 self._write(taken - credits_)
@@ -153,7 +135,6 @@ class Daybook:
         self.day = day
         self._ends = (day + 1) * DAY_S
         self._free = 0
-        self._mixed = self._in_flight > 0
 
     def _read(self) -> tuple[int, int]:
         told = read_daybook(os.pread(self.fd, 2 * LINE + 1, 0))
@@ -211,6 +192,28 @@ def open_daybook(path: Path, cap: int, now: Callable[[], float] = time.time) -> 
     return Daybook(path, fd, cap, now, max(day, _day_of(now())))
 
 
+def taken_today(path: Path, now: float) -> int:
+    """Credits that the daybook at ``path`` has given out for the UTC day of ``now`` (Unix seconds), or for its own
+    last day, should that be later; 0 without a file.
+
+    Raises:
+        OutputError: the file is foreign or damaged, or cannot be read.
+    """
+    try:
+        if not path.exists():
+            return 0
+        if not path.is_file():  # opening a pipe would wait for ever
+            raise OutputError(_FOREIGN.format(path))
+        with path.open("rb") as file:
+            data = file.read(2 * LINE + 1)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    told = read_daybook(data)
+    if told is None and not _unborn(data):
+        raise OutputError(_FOREIGN.format(path))
+    return told[1] if told is not None and told[0] >= _day_of(now) else 0
+
+
 def read_daybook(data: bytes) -> tuple[int, int] | None:
     """The (day, credits taken) that a daybook's bytes tell; None if they are foreign, or damaged in both lines."""
     lines = (data[:LINE], data[LINE : 2 * LINE])
@@ -218,7 +221,7 @@ def read_daybook(data: bytes) -> tuple[int, int] | None:
 
 
 def _begin(path: Path, fd: int, made: int) -> tuple[int, int]:
-    """What the file tells; one that was never born (empty, zeros after a power cut, torn at its birth) is made."""
+    """What the file tells; one that was never born is made."""
     data = os.pread(fd, 2 * LINE + 1, 0)
     told = read_daybook(data)
     if told is not None:
@@ -226,14 +229,19 @@ def _begin(path: Path, fd: int, made: int) -> tuple[int, int]:
             _write_out(fd, 2 * _line(*told))
             os.fsync(fd)
         return told
-    birth = 2 * _line(0, 0)
-    if not birth.startswith(data) and not (len(data) <= len(birth) and not any(data)):
-        raise OutputError(f"{path}: expected a daybook, found a foreign or damaged file; {_RESET}")
-    _write_out(fd, birth)
+    if not _unborn(data):
+        raise OutputError(_FOREIGN.format(path))
+    _write_out(fd, 2 * _line(0, 0))
     os.fsync(fd)
     for each in path.parents[: made + 1]:
         _sync_directory(each)
     return 0, 0
+
+
+def _unborn(data: bytes) -> bool:
+    """Whether a file got no further than its birth: empty, zeros after a power cut, or torn."""
+    birth = 2 * _line(0, 0)
+    return birth.startswith(data) or (len(data) <= len(birth) and not any(data))
 
 
 def _line(day: int, taken: int) -> bytes:

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from journeybatch.archive import mapped, read_history, received
+from journeybatch.daybook import DAYBOOK
 from journeybatch.entries import Settled
 from journeybatch.errors import ApiFailure, Charge, OutputError
 from journeybatch.history import History
@@ -31,16 +32,17 @@ def read_directory(directory: Path, job: str) -> History:
 def open_directory(directory: Path, job: str, *, fresh: bool = False) -> Journal:
     """Lock ``directory`` for a run of ``job``, recover its journal, and settle what a killed run left unsettled.
 
-    With ``fresh`` the old directory is moved beside it first.
+    With ``fresh`` the old directory is moved beside it first. What the day has cost so far stays: a day is a day.
 
     Raises:
         OutputError, RunLocked, DiskFull: see ``open_journal``.
     """
-    if fresh and (directory / NAME).exists():
-        _move_aside(directory, job)
+    beside = _move_aside(directory, job) if fresh and (directory / NAME).exists() else None
     read_directory(directory, job)
     journal = open_journal(directory)
     try:
+        for daybook in beside.glob(f"{DAYBOOK}*") if beside else ():
+            daybook.rename(directory / daybook.name)
         _settle_left_over(journal)
     except BaseException:
         journal.close()
@@ -70,8 +72,9 @@ def _check_owner(directory: Path, job: str, history: History) -> None:
         raise OutputError(f"{directory}: has a results.parquet but no journal of ours; choose another `output`")
 
 
-def _move_aside(directory: Path, job: str) -> None:
-    """Rename ``directory`` while its lock is held, so that no run is moved from under its process."""
+def _move_aside(directory: Path, job: str) -> Path:
+    """Rename ``directory`` while its lock is held, so that no run is moved from under its process. Returns where it
+    is now."""
     read_directory(directory, job)
     journal = open_journal(directory)
     try:
@@ -84,6 +87,7 @@ def _move_aside(directory: Path, job: str) -> None:
     finally:
         journal.close()
     (beside / BALLAST).unlink(missing_ok=True)
+    return beside
 
 
 def _settle_left_over(journal: Journal) -> None:

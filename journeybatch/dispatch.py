@@ -14,22 +14,28 @@ import httpx
 import msgspec
 
 from journeybatch.accounted import accounted
+from journeybatch.attempts import FREE, UNKNOWN
+from journeybatch.canary import ALIKE
 from journeybatch.client import Client, Endpoint
 from journeybatch.entries import GivenUp, Split
 from journeybatch.errors import ApiFailure, RunStopped, TooManyFailures
+from journeybatch.history import History
 from journeybatch.journal import Journal
 from journeybatch.lanes import run_lanes
 from journeybatch.ledger import Ledger
 from journeybatch.limiter import Limiter, limited
 from journeybatch.progress import Numbers, Screen, reported
 from journeybatch.reading import PLAIN, Reader
+from journeybatch.reconciliation import Credits, Reconciliation, reconcile
 from journeybatch.records import Request
 from journeybatch.retry import retrying
 from journeybatch.sections import Limits, Retry
-from journeybatch.verdict import ERRORS, INVALID, MISSED, READABLE, Verdict
+from journeybatch.verdict import DECLINED, ERRORS, INVALID, MISSED, READABLE, REFUSED, UNFIT, Verdict
 
 GRACE_S = 8.0
 BALANCE_S = 10.0
+LATE_S = (0.0, 0.5, 1.5)
+"""Waits before each reading of the balance at the end, as long as it lacks charges: 2 s in all."""
 SIGNALS = tuple(number for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", None)) if number)
 
 
@@ -51,19 +57,22 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 class Ending(msgspec.Struct):
-    """How dispatching ended: stopped for a reason, by a signal number, or neither; and the account's balances."""
+    """How dispatching ended: stopped for a reason, by a signal number, or neither; the account's balances, and what
+    they say of the ledger."""
 
     stop: RunStopped | None = None
     signal: int | None = None
-    balance_before: int | None = None
-    balance_after: int | None = None
+    balance_before: Credits | None = None
+    balance_after: Credits | None = None
+    reconciliation: Reconciliation | None = None
 
 
 class Dispatch:
     """One process's sending for one run. ``sharers`` maps a key to its number of rows, where that is not one.
 
-    ``more`` tells that something which was asked is to be asked again, of the same model or of the next. While
-    ``trial`` is set, what is asked is asked to compare: no row is answered or fails by it.
+    ``more`` tells that something which was asked is to be asked again, of the same model or of the next; ``rows``, once
+    that many rows in a request proved too many for the endpoint, how many to try (None: no such news). While ``trial``
+    is set, what is asked is asked to compare: no row is answered or fails by it.
     """
 
     def __init__(
@@ -80,8 +89,12 @@ class Dispatch:
         self.ending = Ending()
         self.more = False
         self.trial = False
+        self.rows: int | None = None
+        self._too_large = 0  # packs rejected since the last success, in this round
         self._sharers = sharers
         self._over = False
+        self._first = len(journal.history.attempts)
+        self._began = (ledger.spent, ledger.unknown - _late(journal.history, time.time() - terms.retry.timeout_s))
 
     async def run(
         self,
@@ -93,7 +106,8 @@ class Dispatch:
         signals: bool,
     ) -> Ending:
         """Send the requests of all ``rounds``, each begun when the one before is done, until they, the money, the
-        endpoint or the user's patience end. Never raises for these: the ``Ending`` says which."""
+        endpoint or the user's patience end, and look at the account. Never raises for these: the ``Ending`` says
+        which."""
         terms = self.terms
         stack = accounted(client.send, self.journal, self.ledger, reader=terms.reader, bills_errors=terms.bills_errors)
         retry = terms.retry
@@ -107,6 +121,7 @@ class Dispatch:
             except ApiFailure as failure:
                 self._failed(request, failure)
                 return
+            self._too_large = 0
             if self.trial:
                 return
             for prompt, verdict in zip(request.prompts, completion.verdicts, strict=True):
@@ -117,31 +132,33 @@ class Dispatch:
             if signals:
                 await background.start(self._watch_signals, background.cancel_scope)
             keep()  # from here on no earlier run's summary may speak for this one, should it be killed
-            self.ending.balance_before = await self._balance(client)
-            keep()
             async with reported(self.numbers, self.ledger, self.limiter, screen, keep):
                 try:
                     for requests in rounds:
-                        await run_lanes(requests, work, lanes=terms.concurrency, stop=lambda: self._over)
+                        self._too_large = 0
+                        await run_lanes(requests, work, lanes=terms.concurrency, stop=self._round_is_over)
                         if self._over:
                             break
                 except RunStopped as stop:
                     self.ending.stop = stop
-            if self.ending.signal is None and self.ending.balance_before is not None:
-                self.ending.balance_after = await self._balance(client)
+            if self.ending.signal is None:
+                await self._reconcile(client)
             background.cancel_scope.cancel()
         return self.ending
 
+    def _round_is_over(self) -> bool:
+        return self._over or self._too_large >= ALIKE
+
     def _read(self, request: Request, key: bytes, verdict: Verdict) -> None:
         """Take in what a whole reply says to one prompt."""
-        if verdict.code == MISSED or verdict.code in self.terms.climbs.get(request.model, ()):
+        if verdict.code in (MISSED, UNFIT) or verdict.code in self.terms.climbs.get(request.model, ()):
             self.more = True
         elif verdict.code == INVALID and self.terms.asks_again:
             self.more = True
             self.numbers.invalid_here += 1
             self._check_failures(verdict.message)
         elif verdict.code in READABLE:
-            self._finish(key, answered=True)
+            self._finish(key, answered=True, refused=verdict.code == DECLINED)
         else:
             self._give_up([key], ERRORS[verdict.code], verdict.message)
 
@@ -158,6 +175,10 @@ class Dispatch:
         if len(keys) > 1 and not (in_doubt and policy == "fail"):
             self.journal.write(Split(b"".join(keys), len(keys)))
             self.more = True
+            if failure.then == "reject":
+                self._too_large += 1
+                if self._too_large == ALIKE:  # what is left of the round would fare no better
+                    self.rows = len(keys) // 2
             return
         self._give_up(keys, "in_doubt" if in_doubt and policy == "fail" else failure.kind, str(failure))
         self.more = self.more or request.model in self.terms.climbs
@@ -165,7 +186,7 @@ class Dispatch:
     def _give_up(self, keys: list[bytes], error: str, message: str) -> None:
         self.journal.write(GivenUp(b"".join(keys), error, message, time.time()))
         for key in keys:
-            self._finish(key, answered=False)
+            self._finish(key, answered=False, refused=error == ERRORS[REFUSED])
         self._check_failures(message)
 
     def _check_failures(self, message: str) -> None:
@@ -176,10 +197,11 @@ class Dispatch:
                 f"{failed} of {done} rows failed, over limits.failures ({limit}); the last one with: {message}"
             )
 
-    def _finish(self, key: bytes, *, answered: bool) -> None:
+    def _finish(self, key: bytes, *, answered: bool, refused: bool) -> None:
         rows = self._sharers.get(key, 1)
         numbers = self.numbers
         numbers.done_here += rows
+        numbers.refused += rows * refused
         if answered:
             numbers.answered += rows
             numbers.reused += rows - 1
@@ -187,14 +209,21 @@ class Dispatch:
             numbers.failed += rows
             numbers.failed_here += rows
 
-    async def _balance(self, client: Client) -> int | None:
-        """The account's balance, where it can be had quickly: it is worth knowing and never worth a stop."""
-        with anyio.move_on_after(BALANCE_S):
-            try:
-                return await client.balance()
-            except (ApiFailure, RunStopped):
-                return None
-        return None
+    async def _reconcile(self, client: Client) -> None:
+        """Compare what the account lost with what this process wrote into the ledger."""
+        ending, ledger = self.ending, self.ledger
+        spent, unknown = ledger.spent - self._began[0], ledger.unknown - self._began[1]
+        a = self.journal.history.attempts
+        here = range(self._first, len(a))
+        models = tuple(dict.fromkeys(a.model[i] for i in here)) or ("MODEL",)
+        free = sum(a.charge[i] == FREE and a.status[i] > 0 for i in here)
+        for pause_s in LATE_S:
+            await anyio.sleep(pause_s)
+            ending.balance_after = None if ending.balance_before is None else await balance_of(client)
+            found = reconcile(ending.balance_before, ending.balance_after, spent, unknown, models=models, free=free)
+            ending.reconciliation = found
+            if found.verdict != "less":
+                return
 
     async def _watch_signals(
         self, scope: anyio.CancelScope, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
@@ -211,6 +240,27 @@ class Dispatch:
                     self._over = True
                     self.limiter.drain()
                     tasks.start_soon(_end_after, GRACE_S, scope)
+
+
+async def balance_of(client: Client) -> Credits | None:
+    """The account's balance, where it can be had quickly: it is worth knowing and never worth a stop."""
+    with anyio.move_on_after(BALANCE_S):
+        try:
+            return await client.balance()
+        except (ApiFailure, RunStopped):
+            return None
+    return None
+
+
+def _late(history: History, since: float) -> int:
+    """Credits that attempts in doubt may yet be charged, since a process before this one began them after ``since``
+    (Unix seconds)."""
+    a, credits = history.attempts, 0
+    for i in range(len(a) - 1, -1, -1):
+        if a.at[i] < since:
+            break
+        credits += a.credits_max[i] if a.charge[i] == UNKNOWN else 0
+    return credits
 
 
 async def _end_after(seconds: float, scope: anyio.CancelScope) -> None:

@@ -12,6 +12,7 @@ from pydantic import (
     AfterValidator,
     Field,
     JsonValue,
+    PlainSerializer,
     PlainValidator,
     PrivateAttr,
     ValidationInfo,
@@ -193,6 +194,10 @@ def _escalate(items: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 Age = Annotated[str, AfterValidator(_age)]
-Models = Annotated[str | tuple[str, ...], PlainValidator(_models, json_schema_input_type=str | list[str])]
+Models = Annotated[
+    str | tuple[str, ...],
+    PlainValidator(_models, json_schema_input_type=str | list[str]),
+    PlainSerializer(lambda models: models if isinstance(models, str) else list(models)),
+]
 Escalate = Annotated[tuple[JsonValue, ...], Field(strict=False, min_length=1), AfterValidator(_escalate)]
 NO_RULES = Rules()

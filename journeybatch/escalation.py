@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -98,7 +99,9 @@ def _whole(value: object) -> bool:
 
 
 def _bound(item: Mapping[str, Any]) -> bool:
-    return isinstance(item["field"], str) and type(item["below"]) in (int, float)
+    with suppress(OverflowError):
+        return isinstance(item["field"], str) and type(item["below"]) in (int, float) and math.isfinite(item["below"])
+    return False
 
 
 def declines(text: str) -> bool:

@@ -25,17 +25,22 @@ from journeybatch.entries import (
 )
 from journeybatch.frames import Gap
 from journeybatch.identity import KEY_BYTES
-from journeybatch.verdict import ANSWERED, MISSED, REFUSED, UNREAD
+from journeybatch.verdict import ANSWERED, MISSED, REFUSED, UNFIT, UNREAD
+
+FEWER = 4
+"""By how much a pack is smaller in which a missed row is asked again. Each size is paid for: a model that cannot do
+packs at all costs a quarter more than one request per row, where halves would cost nearly twice as much."""
 
 
 class History:
     """All that a journal tells. ``end`` is where its last whole frame ends, in bytes; ``gaps`` are damage before it.
 
     ``unjudged`` are attempts whose reply is there but whose settlement is not: it can be read off the reply.
-    ``emulated`` tells whether an emulator answered anything. ``missed`` tells of keys that got no answer in a pack how
-    many prompts the smallest such pack had; ``reopened`` is the first attempt since failures were last forgotten.
-    ``trials`` are keys asked only to compare, with the keys that ask the same in earnest; ``tried_from`` is the first
-    attempt that may have asked one. ``decided`` has what was decided by measurement, by what it is and rests on.
+    ``emulated`` tells whether an emulator answered anything. ``rooms`` tells of keys that got no answer in a pack how
+    many prompts the next one may have; ``reopened`` is the first attempt since failures were last forgotten;
+    ``reading`` names the way of reading that is in force. ``trials`` are keys asked only to compare, with the keys that
+    ask the same in earnest; ``tried_from`` is the first attempt that may have asked one. ``decided`` has what was
+    decided by measurement, by what it is and rests on.
     """
 
     def __init__(self) -> None:
@@ -52,12 +57,13 @@ class History:
         self.next_request = 0
         self.emulated = False
         self.reopened = 0
-        self.missed: dict[bytes, int] = {}
+        self.rooms: dict[bytes, int] = {}
         self.trials: dict[bytes, bytes] = {}
         self.tried_from = 0
         self.decided: dict[tuple[str, bytes], Decided] = {}
         self._open: dict[tuple[int, int], int] = {}
         self._models: dict[str, str] = {}
+        self.reading = b""
         self._readings: dict[bytes, int] = {b"": 0}
         self._borrowed: dict[tuple[bytes, int, int], int] = {}
         self._origins: dict[int, bytes] = {}
@@ -99,7 +105,7 @@ class History:
             for key in _split(entry.keys):
                 self.given_up[key] = (entry.error, entry.message)
         elif isinstance(entry, Split):
-            self._miss(_split(entry.keys), entry.rows)
+            self._miss(_split(entry.keys), entry.rows // 2)
         elif isinstance(entry, Reopened):
             self.reopen()
         elif isinstance(entry, Tried):
@@ -116,11 +122,6 @@ class History:
             self._begin(entry)
         elif isinstance(entry, Finished) and self.runs and self.runs[-1].number == entry.run:
             self.runs[-1].finished_at = entry.at
-
-    @property
-    def reading(self) -> bytes:
-        """The identity of the way of reading that is in force."""
-        return self.began.reading if self.began else b""
 
     def origin(self, index: int) -> bytes:
         """The id of the journal whose tokens mark the items of attempt ``index``."""
@@ -140,21 +141,19 @@ class History:
         a = self.attempts
         a.read[index] = self._readings.setdefault(reading, len(self._readings))
         a.judge(index, codes, senses)
-        self._miss_of(index, codes)
+        if a.asked[index] == a.read[index]:  # what was asked for in another way may well be had in as large a pack
+            self._miss_of(index, codes)
 
     def read_by(self, reading: bytes) -> None:
         """From now on replies are read in this way: what failed as invalid in another may be read now."""
         if self.reading != reading:
+            self.reading = reading
             self.given_up = {key: why for key, why in self.given_up.items() if why[0] != "invalid"}
 
     def read_at(self, offset: int) -> tuple[bytes, bytes]:
         """The codes and senses of the reply that stands at ``offset``, as an entry holds them."""
         index = self._at(offset)
-        if index is None:
-            return b"", b""
-        senses = self.attempts.senses(index)
-        told = b"".join(sense.to_bytes(8, "big") for sense in senses) if any(senses) else b""
-        return self.attempts.codes(index), told
+        return (b"", b"") if index is None else self.attempts.verdicts(index)
 
     def take_over(self, entry: Borrowed, reading: bytes, codes: bytes, senses: bytes) -> None:
         """Take in a reply that is yet to be written down, as it reads."""
@@ -172,13 +171,14 @@ class History:
         return self._by_offset.get(offset)
 
     def _miss_of(self, index: int, codes: bytes) -> None:
-        if MISSED in codes:
-            keys = self.attempts.keys_of(index)
-            self._miss((key for key, code in zip(keys, codes, strict=True) if code == MISSED), len(keys))
+        for miss, fewer in ((MISSED, FEWER), (UNFIT, len(codes))):
+            if miss in codes:
+                keys = self.attempts.keys_of(index)
+                self._miss((key for key, code in zip(keys, codes, strict=True) if code == miss), len(keys) // fewer)
 
     def _miss(self, keys: Iterable[bytes], rows: int) -> None:
         for key in keys:
-            self.missed[key] = min(rows, self.missed.get(key, rows))
+            self.rooms[key] = max(1, min(rows, self.rooms.get(key, rows)))
 
     def _borrow(self, entry: Borrowed, offset: int) -> None:
         a = self.attempts
@@ -202,17 +202,15 @@ class History:
             self._by_offset[offset] = index
 
     def _add(self, intent: Intent) -> int:
-        if not self.runs:  # the entry that began the run was damaged
-            self.runs.append(Run(1, intent.at))
-        index = self.attempts.add(
-            self.runs[-1].number, intent, self._readings.setdefault(self.reading, len(self._readings))
-        )
+        run = self.runs[-1].number if self.runs else 1
+        index = self.attempts.add(run, intent, self._readings.setdefault(self.reading, len(self._readings)))
         self.attempts.model[index] = self._models.setdefault(intent.model, intent.model)
         return index
 
     def _begin(self, entry: Began) -> None:
-        if self.began is not None:
-            self.read_by(entry.reading)
+        if self.began is None:
+            self.reading = entry.reading
+        self.read_by(entry.reading)
         self.began = entry
         if not self.runs or self.runs[-1].number != entry.run:
             self.runs.append(Run(entry.run, entry.at))
@@ -224,7 +222,9 @@ class History:
         return next(run for run in reversed(self.runs) if run.number == number)
 
     def _intend(self, entry: Intent) -> int:
-        if self.runs and self.runs[-1].finished_at is not None:  # here too
+        if not self.runs:  # the entry that began the run was damaged
+            self.runs.append(Run(1, entry.at))
+        if self.runs[-1].finished_at is not None:  # here too
             self.runs.append(Run(self.runs[-1].number + 1, entry.at))
         index = self._add(entry)
         self._open[entry.request, entry.attempt] = index

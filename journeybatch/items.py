@@ -12,6 +12,7 @@ arXiv:2309.00384).
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -68,21 +69,23 @@ def overhead(instructions: str) -> int:
 
 
 def alone(messages: tuple[Message, ...], instructions: str) -> tuple[Message, ...]:
-    """The messages of one prompt asked by itself: with the answer's ``instructions`` at its end, where there are."""
+    """The messages of one prompt asked by itself: with the answer's ``instructions``, where there are, at the end of
+    what the user said last."""
     if not instructions:
         return messages
-    *head, last = messages
-    return (*head, Message(last.role, f"{last.content}\n\n{instructions}"))
+    told = max((at for at, message in enumerate(messages) if message.role == "user"), default=len(messages) - 1)
+    last = Message(messages[told].role, f"{messages[told].content}\n\n{instructions}")
+    return (*messages[:told], last, *messages[told + 1 :])
 
 
-def answers(text: str, tokens: Sequence[str]) -> list[Any | Missed]:
+def answers(text: str, tokens: Sequence[str], *, flat: bool = False) -> list[Any | Missed]:
     """What a reply's ``text`` says to each of ``tokens``, in their order: a JSON value, or why there is none.
 
-    Order, unknown ids and prose around the JSON do not matter. Whatever is not whole and unambiguous is missed. Never
-    raises.
+    Order, unknown ids and prose around the JSON do not matter. Whatever is not whole and unambiguous is missed.
+    ``flat``: an answer is an object, and its fields may stand beside the id. Never raises.
     """
     found: dict[str, list[Any]] = {name: [] for name in tokens}
-    for name, answer in _entries(text, len(tokens), frozenset(tokens)):
+    for name, answer in _entries(text.strip(), tokens, flat):
         if name in found:
             found[name].append(answer)
     given = Counter(tokens)  # two prompts under one token: whose an answer is cannot be told
@@ -97,44 +100,51 @@ def _only(said: list[Any]) -> Any | Missed:
     return Missed("malformed") if said[0] is None else said[0]
 
 
-def _entries(text: str, most: int, tokens: frozenset[str]) -> Iterator[tuple[str, Any]]:
+def _entries(text: str, tokens: Sequence[str], flat: bool) -> Iterator[tuple[str, Any]]:
     """Pairs of id and answer. A reply that is not JSON as a whole is searched for whole items."""
-    try:
-        whole = _decode(text.strip(), 0)[0] if text.strip()[:1] in ("{", "[") else None
-    except (ValueError, RecursionError):
-        whole = None
-    if whole is not None and (listed := _listed(whole, tokens)) is not None:
-        yield from listed
+    whole = _whole(text, tokens)
+    if whole is not None:
+        yield from _listed(whole, tokens, flat)
         return
     at, failures = 0, 0
-    while failures <= 2 * most + 20 and (start := _START.search(text, at)):
+    while failures <= 2 * len(tokens) + 20 and (start := _START.search(text, at)):
         try:
             item, at = _decode(text, start.start())
         except (ValueError, RecursionError):
             at = start.end()
             failures += 1
         else:
-            yield from _entry(item)
+            yield from _entry(item, flat)
 
 
-def _listed(whole: Any, tokens: frozenset[str]) -> list[tuple[str, Any]] | None:
-    """The entries of a reply that is JSON: a list, a list under some name, one item, or answers by id."""
-    if isinstance(whole, dict):
-        if tokens & whole.keys():
-            return list(whole.items())
-        if "id" in whole:
-            return list(_entry(whole))
-        whole = next((value for value in whole.values() if isinstance(value, list)), None)
-    if not isinstance(whole, list):
+def _whole(text: str, tokens: Sequence[str]) -> Any:
+    """The object or list that a reply is; None where there is none, or more that may answer stands behind it."""
+    if text[:1] not in ("{", "["):
         return None
-    return [entry for item in whole for entry in _entry(item)]
+    try:
+        whole, end = _decode(text, 0)
+    except (ValueError, RecursionError):
+        return None
+    return None if any(name in text[end:] for name in tokens) else whole
 
 
-def _entry(item: Any) -> Iterator[tuple[str, Any]]:
-    """An item as (id, answer): ``answer`` by its name, or else all that stands beside the id."""
+def _listed(whole: Any, tokens: Sequence[str], flat: bool) -> Iterator[tuple[str, Any]]:
+    """The entries of a reply that is JSON: a list, a list under some name, one item, or answers by id."""
+    if isinstance(whole, dict) and "id" not in whole and whole.keys().isdisjoint(tokens):
+        lists = (value for value in whole.values() if isinstance(value, list))
+        whole = whole.get("answers") or next(lists, None)
+    if isinstance(whole, dict):
+        yield from _entry(whole, flat) if "id" in whole else whole.items()
+    elif isinstance(whole, list):
+        for item in whole:
+            yield from _entry(item, flat)
+
+
+def _entry(item: Any, flat: bool) -> Iterator[tuple[str, Any]]:
+    """An item as (id, answer): ``answer`` by its name, or else, if ``flat``, all that stands beside the id."""
     if isinstance(item, dict) and isinstance(name := item.get("id"), str):
         beside = {key: value for key, value in item.items() if key != "id"}
-        yield name.strip(), beside.get("answer", beside or None) if "answer" in beside else beside or None
+        yield name.strip(), beside if flat and beside and "answer" not in beside else beside.get("answer")
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -144,8 +154,16 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number that JSON can hold")
+    return number
 
 
-_decode = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant).raw_decode
+_decode = json.JSONDecoder(
+    object_pairs_hook=_pairs,
+    parse_float=_number,
+    parse_constant=_number,
+    strict=False,  # line breaks may stand in strings
+).raw_decode

@@ -15,15 +15,15 @@ from journeybatch import catalog, packing, survey, table
 from journeybatch.asking import Ask, Subject
 from journeybatch.client import Endpoint
 from journeybatch.config import Config
+from journeybatch.daybook import DAYBOOK, taken_today
 from journeybatch.decision import BOUND, SIZE, bound_basis, decided, size_basis
 from journeybatch.economy import seconds
 from journeybatch.endpoint import choose_endpoint, provider_of
-from journeybatch.errors import JobError, TemplateError
 from journeybatch.history import History
 from journeybatch.items import overhead
 from journeybatch.packing import Limit, Sizing
 from journeybatch.payload import encoder
-from journeybatch.planning import Plan, plan
+from journeybatch.planning import Asks
 from journeybatch.pricebook import choose_price, measured_prices
 from journeybatch.reading import Reader
 from journeybatch.records import Price, Prompt, Request
@@ -31,7 +31,6 @@ from journeybatch.results import check_collisions
 from journeybatch.spec import JobSpec, variants
 from journeybatch.standing import Policy, Standing, stand
 from journeybatch.survey import Survey
-from journeybatch.tally import tally
 
 if TYPE_CHECKING:
     import polars as pl
@@ -89,6 +88,22 @@ class Job(msgspec.Struct, frozen=True):
         return tuple(way.name for way in self.ways if way.name)
 
     @property
+    def asks(self) -> list[Asks]:
+        """For each way, the steps of the ask, with the model that is asked and what a request costs; the strongest
+        where it has no such step."""
+        return [[(step, *_named(way, step.tier)) for step in self.ask.steps] for way in self.ways]
+
+    @property
+    def dearest(self) -> int:
+        """What a request may cost at most, in credits."""
+        return max(tier.price.most for tier in self.tiers)
+
+    @property
+    def tries(self) -> int:
+        """How often a prompt is asked until its reply can be read."""
+        return self.spec.retry.attempts if self.spec.answer.on_invalid == "ask_again" else 1
+
+    @property
     def reader(self) -> Reader:
         """How replies are read."""
         return Reader(self.spec.answer.contract, self.spec.rules)
@@ -97,6 +112,18 @@ class Job(msgspec.Struct, frozen=True):
     def instructions(self) -> str:
         """What is said to the model about the form of its answer."""
         return self.spec.answer.contract.instructions
+
+    @property
+    def daybook(self) -> Path:
+        """Where the credits of the day are counted. Those of the emulator are not real, and are counted beside it."""
+        path = Path(self.spec.limits.day_ledger or self.spec.output / DAYBOOK)
+        return path.with_name(f"{path.name}.emulator") if self.spec.api.kind == "emulator" else path
+
+    def left_today(self, now: float) -> int | None:
+        """What the cap by the day leaves for the UTC day of ``now`` (Unix seconds); None without one. Raises
+        OutputError if the file is foreign or damaged."""
+        cap = self.spec.limits.credits_per_day
+        return None if cap is None else max(0, cap - taken_today(self.daybook, now))
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """The input, from its first row on."""
@@ -118,10 +145,9 @@ class Job(msgspec.Struct, frozen=True):
     def stand(self, history: History, surveyed: Survey, now: float | None = None) -> Standing:
         """Where each row stands; ``now`` (Unix seconds) for a run that may begin."""
         spec = self.spec
-        tries = spec.retry.attempts if spec.answer.on_invalid == "ask_again" else 1
-        hold, since = spec.retry.on_unknown != "retry", self.since(history, now)
-        policy = Policy(spec.rules, tries, hold, since, self.bound(history, surveyed))
-        return stand(history, surveyed, self.ask.steps, policy)
+        bound = self.bound(history, surveyed)
+        policy = Policy(spec.rules, self.tries, spec.retry.on_unknown, self.since(history, now), bound)
+        return stand(history, surveyed, self.ask.steps, policy, [len(way.tiers) - 1 for way in self.ways])
 
     def bound(self, history: History, surveyed: Survey) -> float | None:
         """Below which score an answer goes up, where that was found for these labels."""
@@ -138,26 +164,33 @@ class Job(msgspec.Struct, frozen=True):
         found = decided(history, SIZE, size_basis(self.spec, self.ask.text, self.reader.identity))
         return None if found is None else int(found.value)
 
-    def sizing(self, history: History) -> Sizing:
-        """How prompts go into packs; alone where it is yet to be found how. What was measured of one model is not
-        taken to hold for a stronger one."""
+    def sizing(self, history: History, most: int | None = None) -> Sizing:
+        """How prompts go into packs, alone where it is yet to be found how; ``most`` of them, where the endpoint has
+        shown that it takes no more. What was measured of one model is not taken to hold for a stronger one."""
+        rows = self.rows(history) or 1
         measured = self.spec.pack.rows == "auto"
         cheapest = frozenset(number for number, step in enumerate(self.ask.steps) if step.tier == 0)
         return Sizing(
-            Limit(self.rows(history) or 1, self.spec.pack.characters),
+            Limit(min(rows, most or rows), self.spec.pack.characters),
             overhead(self.instructions),
-            history.missed,
+            history.rooms,
             cheapest if measured else None,
         )
 
     def requests(
-        self, surveyed: Survey, step: int, wanted: pl.Series, history: History, numbers: Iterator[int]
+        self,
+        surveyed: Survey,
+        step: int,
+        wanted: pl.Series,
+        history: History,
+        numbers: Iterator[int],
+        most: int | None = None,
     ) -> Iterator[Request]:
-        """The requests that ask the rows ``wanted`` marks at a step, made as they are pulled; the next of ``numbers``
-        are their ids. Raises InputChanged."""
+        """The requests that ask the rows ``wanted`` marks at a step, made as they are pulled, at most ``most`` rows in
+        each; the next of ``numbers`` are their ids. Raises InputChanged."""
         for way, rows in enumerate(surveyed.by_way(wanted)):
             if rows.any():
-                packs = self.sizing(history).packs(surveyed, step, self.prompts(surveyed, step, rows))
+                packs = self.sizing(history, most).packs(surveyed, step, self.prompts(surveyed, step, rows))
                 yield from self.compose(packs, step, history, numbers, way)
 
     def prompts(self, surveyed: Survey, step: int, wanted: pl.Series) -> Iterator[tuple[int, Prompt]]:
@@ -222,43 +255,9 @@ def endpoint_of(spec: JobSpec, world: World) -> Endpoint:
     return choose_endpoint(spec.api, world.environ, {*world.allow_hosts, *world.config.allow_hosts})
 
 
-def plan_job(job: Job, surveyed: Survey, history: History, now: float) -> Plan:
-    """What a run of ``job`` would do ``now`` (Unix seconds) on top of ``history``."""
-    standing, sizing = job.stand(history, surveyed, now), job.sizing(history)
-    planned = plan(surveyed, standing, job.prices, sizing, concurrency=job.spec.concurrency, history=history)
-    return msgspec.structs.replace(planned, warnings=_warnings(job, planned))
-
-
-def asked_again(job: Job, planned: Plan, surveyed: Survey, history: History) -> int:
-    """How many distinct prompts have an answer under the spec that ran last, or a reply that the old ``answer`` could
-    read, and would be asked anew under this one.
-
-    Answers of an emulator cost nothing and are not counted.
-    """
-    import polars as pl
-
-    began = history.began
-    if began is None or began.emulated or not planned.requests:
-        return 0
-    if began.ask == job.ask.text:
-        return _unreadable(planned, surveyed, history) if began.reading != job.reader.identity else 0
-    heard = tally(history).filter(pl.col("replies") > 0)["key"]
-    try:
-        earlier = Ask.parse(began.ask, tuple(job.schema))
-    except (JobError, TemplateError, msgspec.MsgspecError):  # its columns are gone: no row can be told to be the same
-        return min(planned.requests, len(heard))
-    before = survey.survey(job.frames(), earlier)
-    known = before.keys.gather_every(before.samples).is_in(heard.implode()).fill_null(False)
-    wanted = planned.wanted[0].gather_every(surveyed.samples)
-    return int((wanted & known).sum())
-
-
-def _unreadable(planned: Plan, surveyed: Survey, history: History) -> int:
-    """How many of the prompts to ask have a reply already, which today's ``answer`` cannot read."""
-    import polars as pl
-
-    heard = tally(history).filter(pl.col("replies") > 0)["key"]
-    return int(surveyed.keys.filter(planned.wanted[0]).is_in(heard.implode()).sum())
+def _named(way: Way, tier: int) -> tuple[str, Price]:
+    found = way.tiers[min(tier, len(way.tiers) - 1)]
+    return found.model, found.price
 
 
 def _parameters(spec: JobSpec, model: str, several: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -267,29 +266,3 @@ def _parameters(spec: JobSpec, model: str, several: bool) -> tuple[dict[str, Any
     refused = {name for name, _ in catalog.problems(model, spec.parameters)} if shared else set()
     kept = {name: value for name, value in spec.parameters.items() if name not in refused}
     return kept, tuple(sorted(refused))
-
-
-def _warnings(job: Job, planned: Plan) -> list[str]:
-    warnings = []
-    cap, spec = job.spec.limits.credits, job.spec
-    for tier in job.tiers:
-        price = tier.price
-        if price.least != price.most and planned.requests:
-            warnings.append(
-                f"{tier.model} costs {price.least} to {price.most} credits a request, its exact price is not known "
-                f"({price.source}); give it with `credits: {{{tier.model}: N}}`, or learn it with "
-                f"`journeybatch models --measure {tier.model}`"
-            )
-        if tier.left_out:
-            warnings.append(f"{tier.model} refuses {', '.join(tier.left_out)}: it is asked without")
-    if spec.pack.rows != 1:
-        warnings.append(
-            "rows of one request can influence each other, and a cell may carry instructions: pack only what is "
-            "independent and not hostile (docs/how-to/pack.md)"
-        )
-    if cap is not None and planned.credits_max > cap:
-        may = "will" if planned.credits_min > cap else "may"
-        warnings.append(f"the plan exceeds limits.credits: {cap}; the run {may} stop there, and can be resumed")
-    if not planned.rows:
-        warnings.append("the input has no rows")
-    return warnings

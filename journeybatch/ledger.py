@@ -34,18 +34,25 @@ class Ledger:
         """Whether another attempt at this price stays within the cap."""
         return self.cap is None or self.spent + self.unknown + self.reserved + price.most <= self.cap
 
-    async def reserve(self, price: Price) -> None:
+    async def reserve(self, price: Price) -> int:
         """Set the upper end of ``price`` aside. Waits while only attempts in flight stand in the way, since
-        they may end free or below their upper end.
+        they may end free or below their upper end. Returns the day it counts for, as ``Daybook.reserve`` does.
 
         Raises:
             BudgetReached: the cap leaves no room, and nothing in flight can make any.
+            DiskFull: the daybook cannot be read or written.
         """
-        while not (self.fits(price) and (self.day is None or self.day.reserve(price.most))):
+        while (day := self._admitted_on(price)) is None:
             if not self.reserved:
                 raise BudgetReached(self._reached(price))
             await self._settled.wait()
         self.reserved += price.most
+        return day
+
+    def _admitted_on(self, price: Price) -> int | None:
+        if not self.fits(price):
+            return None
+        return 0 if self.day is None else self.day.reserve(price.most)
 
     def _reached(self, price: Price) -> str:
         if self.day is not None and self.fits(price):
@@ -58,12 +65,12 @@ class Ledger:
             f"and the next request may cost {price.most}; raise limits.credits (or --max-credits) and run again"
         )
 
-    def settle(self, price: Price, charge: Charge) -> tuple[int, int]:
-        """End a reservation. Returns the charge as (certain, at most) in credits."""
+    def settle(self, price: Price, charge: Charge, day: int = 0) -> tuple[int, int]:
+        """End a reservation for ``day``. Returns the charge as (certain, at most) in credits."""
         certain, most = charged(price, charge)
         self.reserved -= price.most
         if self.day is not None:
-            self.day.settle(price.most, most)
+            self.day.settle(price.most, most, day)
         self.spent += certain
         self.unknown += most - certain
         self._settled.set()

@@ -175,13 +175,13 @@ class Limiter:
 
     def _judge(self, setback: Setback) -> RunStopped | None:
         failure = setback.failure
-        if failure.status == 403 and self._succeeded:
-            failure.then = "reject"  # the key is good, it is this row that is refused
+        if failure.status == 403 and self._succeeded:  # the key is good, it is this row that is refused
+            failure.then = "reject"
         if failure.then == "stop":
             return STOPS[failure.stopped_by or "endpoint"](str(failure))
         if failure.then == "reject":
             self._answered(setback.stamp, setback.request, setback.now)
-            return self._rejections.another(failure)
+            return None if len(setback.request.prompts) > 1 else self._rejections.another(failure)
         if not self._canary.landed:
             if setback.unsent:
                 return Outage(f"the endpoint cannot be reached, nothing was sent: {failure}")

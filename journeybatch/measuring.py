@@ -59,7 +59,7 @@ async def measure(client: Client, model: str) -> Measured:
         ApiFailure: the balance could not be asked for in the first place; nothing was sent.
         RunStopped: a request failed, or the balance after it; says what they may have cost.
     """
-    before = await _reading(client)
+    before = await client.balance()
     if before is None:
         raise JobError(
             f"the price of {model} cannot be measured here: the endpoint does not tell the account's balance; "
@@ -116,7 +116,7 @@ async def _settled(client: Client, before: Credits) -> Credits | None:
     for pause_s in (0.0, *PAUSES_S):
         await anyio.sleep(pause_s)
         try:
-            reading, failed = await _reading(client), None
+            reading, failed = await client.balance(), None
         except ApiFailure as failure:
             failed = failure
             continue
@@ -125,12 +125,6 @@ async def _settled(client: Client, before: Credits) -> Credits | None:
     if failed is not None:
         raise failed
     return reading
-
-
-async def _reading(client: Client) -> Credits | None:
-    """The balance with its fraction, which ``Client.balance`` leaves out."""
-    credits = (await client.account() or {}).get("credits")
-    return credits if isinstance(credits, int | float) and not isinstance(credits, bool) else None
 
 
 def _stopped(failure: ApiFailure, said: str, deltas: Sequence[Credits]) -> RunStopped:

@@ -87,12 +87,12 @@ def _leave(packs: list[_Open], pack: _Open) -> list[Thing]:
 
 class Sizing(msgspec.Struct, frozen=True):
     """How a survey's prompts go into packs: the ``limit``, the characters of a pack that are nobody's prompt,
-    which keys got no answer in how small a pack (they go into one of half its size), and the ``steps`` whose prompts
-    are packed at all (None: all)."""
+    ``rooms``: how many prompts a pack may have that takes one of certain keys, and the ``steps`` whose prompts are
+    packed at all (None: all)."""
 
     limit: Limit
     overhead: int = 0
-    missed: Mapping[bytes, int] = {}
+    rooms: Mapping[bytes, int] = {}
     steps: frozenset[int] | None = None
 
     def piece(self, surveyed: Survey, step: int, at: int) -> Piece:
@@ -104,8 +104,8 @@ class Sizing(msgspec.Struct, frozen=True):
         if head is None:
             return ALONE
         rows = self.limit.rows
-        if self.missed and (smallest := self.missed.get(surveyed.steps[step][at])):
-            rows = min(rows, max(1, smallest // 2))
+        if self.rooms:
+            rows = min(rows, self.rooms.get(surveyed.steps[step][at], rows))
         return Piece((head, at % surveyed.width), rows, characters, self.overhead + head_characters)
 
     def _packs(self, step: int) -> bool:

@@ -76,7 +76,7 @@ def form(surveyed: Survey, places: dict[bytes, int], sizes: Sequence[int], sizin
     """The pilot of a sample, in packs of ``sizes``; ``sizing`` says how many characters a pack may have."""
     pilot = Pilot(places, {})
     for size in sizes:
-        within = msgspec.structs.replace(sizing, limit=Limit(size, sizing.limit.characters), missed={})
+        within = msgspec.structs.replace(sizing, limit=Limit(size, sizing.limit.characters), rooms={})
         ordered = sorted(places, key=lambda key: pilot.trial(size, key))
         pieces = ((within.piece(surveyed, 0, places[key]), key) for key in ordered)
         pilot.packs[size] = [pack for pack in group(pieces, sizing.limit.characters) if len(pack) == size]
@@ -114,7 +114,7 @@ def _values(values: Callable[[int, bytes], Values], heard: Mapping[bytes, int | 
 def _heard(history: History) -> dict[bytes, int | None]:
     """Keys of trials that are over, with the attempt that answered, or None where the pack left the row out."""
     a = history.attempts
-    found: dict[bytes, int | None] = dict.fromkeys(history.missed.keys() & history.trials.keys())
+    found: dict[bytes, int | None] = dict.fromkeys(history.rooms.keys() & history.trials.keys())
     for i in range(history.tried_from, len(a)):
         if a.charge[i] != SETTLED or a.offset[i] < 0:
             continue

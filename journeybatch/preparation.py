@@ -1,11 +1,10 @@
-"""The first act of a run: everything read, rendered, priced and asked about, before anything is sent."""
+"""The first act of a run: everything read, rendered, priced and asked about, before anything is written or sent."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable, Sequence
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -19,13 +18,15 @@ from journeybatch.client import Endpoint
 from journeybatch.directory import discard_if_unused, open_directory, read_directory
 from journeybatch.entries import Began, Borrowed, Decided, Reopened, Reread
 from journeybatch.errors import Unanswered
+from journeybatch.foresight import edit_of, plan_job
 from journeybatch.history import History
-from journeybatch.job import Job, World, asked_again, bind, endpoint_of, plan_job
+from journeybatch.job import Job, World, bind, endpoint_of
 from journeybatch.journal import NAME, Journal
 from journeybatch.loading import dump
 from journeybatch.planning import Plan
 from journeybatch.progress import Screen
-from journeybatch.reading import reread
+from journeybatch.reading import Rereading, reread
+from journeybatch.reconciliation import credits_text
 from journeybatch.results import Counts, count
 from journeybatch.reuse import Library
 from journeybatch.spec import JobSpec
@@ -36,17 +37,19 @@ if TYPE_CHECKING:
     import polars as pl
 
 SPOOLED = "input.arrow"
+News = Reread | Borrowed | Decided | Reopened
 
 
 class Options(msgspec.Struct, frozen=True):
-    """How to run. ``confirm`` answers a question about money (None: nobody is there), ``limit`` takes the first rows
-    only, ``reparse`` reads all replies again, ``transport`` replaces the network, ``signals`` makes SIGINT, SIGTERM and
-    SIGHUP end the run gently."""
+    """How to run. ``yes`` answers every question about money, else ``confirm`` does (None: nobody is there); ``limit``
+    takes the first rows only, ``reparse`` reads all replies again, ``transport`` replaces the network, ``signals``
+    makes SIGINT, SIGTERM and SIGHUP end the run gently."""
 
     limit: int | None = None
     fresh: bool = False
     retry_failed: bool = False
     reparse: bool = False
+    yes: bool = False
     confirm: Callable[[str], bool] | None = None
     screen: Screen = Screen(None)
     signals: bool = False
@@ -55,9 +58,10 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """A job ready to send: everything is read, rendered, priced, and the directory is ours.
+    """A job ready to begin: everything is read, rendered, priced, and the directory is ours.
 
-    ``began_with`` is what the summary said of credits when this run, if it is carried on, was last at work.
+    ``began_with`` is what the summary said of credits when this run, if it is carried on, was last at work. ``news``
+    is what the journal has yet to be told, ``at`` when all this was found out, in Unix seconds.
     """
 
     job: Job
@@ -68,6 +72,8 @@ class Prepared(msgspec.Struct, frozen=True):
     counts: Counts
     run: int
     began_with: dict[str, Any]
+    news: Sequence[News]
+    at: float
 
 
 def plan_only(spec: JobSpec, world: World, options: Options) -> tuple[Job, Plan, Survey, History]:
@@ -82,20 +88,25 @@ def plan_only(spec: JobSpec, world: World, options: Options) -> tuple[Job, Plan,
     return job, plan_job(job, surveyed, history, now), surveyed, history
 
 
-def _read_again(job: Job, history: History, options: Options) -> list[Reread]:
+def _read_again(job: Job, history: History, options: Options) -> Rereading:
     """Bring ``history`` to what the job makes of it: every reply read in the job's way, failures forgotten where they
-    are to be asked again. Returns the entries that say so in a journal."""
-    path = job.spec.output / NAME
+    are to be asked again."""
     if not len(history.attempts):
-        return []
-    entries = reread(history, path, job.reader, all_of_them=options.reparse)
+        return Rereading()
+    anew = options.reparse or history.reading != job.reader.identity
+    found = reread(history, job.spec.output / NAME, job.reader, all_of_them=options.reparse)
+    if anew:
+        options.screen.line(
+            f"replies read again, for 0 credits: {found.replies}; answers that came out differently: "
+            f"{found.differently}; that can be read no more: {found.lost}"
+        )
     if options.retry_failed or job.spec.retry.failed:
         history.reopen()
-    return entries
+    return found
 
 
 def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
-    """The first act. Nothing is sent, and nothing is left behind where the job must be mended first.
+    """The first act. The journal stays as it is, and nothing is left behind where the job must be mended first.
 
     Raises:
         JobError: the job, the input or the directory must be mended, or a question was not answered.
@@ -108,77 +119,87 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
     try:
         job = bind(spec, world, limit=options.limit, path=_spool(spec))
         failed = bool(journal.history.given_up)
-        entries: list[Reread | Borrowed | Decided] = [*_read_again(job, journal.history, options)]
+        again = _read_again(job, journal.history, options)
+        news: list[News] = [*again.entries]
         surveyed = job.survey()
         surveyed.check_problems()
         now = time.time()
-        entries += _take_over(job, journal.history, surveyed, now)
-        entries += decide(job, journal.history, surveyed, journal.path, now)
-        planned = plan_job(job, surveyed, journal.history, now)
+        news += _take_over(job, journal.history, surveyed, now)
+        if failed and not journal.history.given_up:
+            news.append(Reopened(now))
+        news += decide(job, journal.history, surveyed, journal.path, now)
+        planned = plan_job(job, surveyed, journal.history, now, reparsed=bool(again.lost))
         _ask_about_damage(journal, planned, options)
-        _ask_about(asked_again(job, planned, surveyed, journal.history), job, planned, options)
-        run = _begin(job, planned, journal, now)
-        _write(journal, entries, reopened=failed and not journal.history.given_up)
-        write_text(spec.output / "job.yaml", dump(spec))
-        counts = count(job.stand(journal.history, surveyed).facts, journal.history)
+        _ask_about(planned, options, reparsed=options.reparse)
+        run = _number(journal.history, planned)
+        counts = count(job.stand(journal.history, surveyed, now).facts, journal.history)
         earlier = read_summary(spec.output) or {}
         began_with = earlier.get("credits", {}) if earlier.get("run") == run and journal.history.attempts else {}
-        return Prepared(job, endpoint, journal, surveyed, planned, counts, run, began_with)
+        return Prepared(job, endpoint, journal, surveyed, planned, counts, run, began_with, news, now)
     except BaseException:
         discard_if_unused(journal)
         raise
 
 
-def _begin(job: Job, planned: Plan, journal: Journal, now: float) -> int:
-    """Begin a run, or carry on the one that is not finished. A finished directory with nothing to ask stays as it
-    is."""
+def check_balance(ready: Prepared, balance: int | float | None, options: Options) -> None:
+    """Raises Unanswered where the account's ``balance`` in credits cannot cover the least that the run needs, be it
+    the plan's or a cap's; a balance that nobody knows stops nothing."""
+    limits, run = ready.job.spec.limits, ready.journal.history.run
+    needed = ready.plan.credits_min
+    if limits.credits is not None:
+        used = run.spent + run.unknown if run and run.number == ready.run else 0
+        needed = min(needed, limits.credits - used)
+    if (left := ready.job.left_today(ready.at)) is not None:
+        needed = min(needed, left)
+    if balance is None or balance >= needed or options.yes:
+        return
+    raise Unanswered(
+        f"the account has {credits_text(balance)}, and this run needs at least {needed}: top up the account, or ask "
+        f"for less with --limit or --max-credits; --yes starts all the same. Nothing was sent"
+    )
+
+
+def begin(ready: Prepared) -> None:
+    """Begin the run, or carry on the one that is not finished, by writing so into the journal, with all the news. A
+    finished directory with nothing to ask stays as it is. Raises DiskFull."""
+    job, journal = ready.job, ready.journal
     history = journal.history
-    last = history.runs[-1] if history.runs else None
-    if last is not None and not planned.requests:
-        if history.reading != job.reader.identity:  # the run stays what it was, its replies are read anew
-            journal.write(_began(job, last.number, now))
-        return last.number
-    number = 1 if last is None else last.number + (last.finished_at is not None)
-    journal.write(_began(job, number, now))
-    return number
+    began, reading = history.began, job.reader.identity
+    if ready.plan.requests or began is None or (began.ask, began.reading) != (job.ask.text, reading):
+        spec = job.spec
+        emulated = spec.api.kind == "emulator"
+        journal.write(Began(ready.run, spec.name, job.ask.text, emulated, spec.api.bills_errors, ready.at, reading))
+    for entry in ready.news:
+        offset = journal.append(entry)
+        if isinstance(entry, Borrowed):
+            codes, senses = history.read_at(offset)
+            journal.append(Reread(offset, reading, codes, senses))
+    journal.flush()
+    write_text(job.spec.output / "job.yaml", dump(job.spec))
 
 
-def _began(job: Job, run: int, now: float) -> Began:
-    spec = job.spec
-    emulated = spec.api.kind == "emulator"
-    reading = job.reader.identity
-    return Began(run, spec.name, job.ask.text, emulated, spec.api.bills_errors, now, reading)
+def _number(history: History, planned: Plan) -> int:
+    """The run to begin or to carry on."""
+    last = history.run
+    if last is None:
+        return 1
+    return last.number + 1 if planned.requests and last.finished_at is not None else last.number
 
 
 def _take_over(job: Job, history: History, surveyed: Survey, now: float) -> list[Borrowed]:
     """Take answers of other directories into ``history``. Returns the entries that say so in a journal."""
     if not job.spec.reuse:
         return []
-    library = Library(directory for directory in job.spec.reuse if directory != job.spec.output)
+    library: Library | None = None
     taken: list[Borrowed] = []
-    for _ in job.ask.steps:  # an answer may send a row on to its next step
-        standing = job.stand(history, surveyed, now)
-        keys = chain.from_iterable(
-            keys.filter(wanted) for keys, wanted in zip(surveyed.steps, standing.wanted, strict=True)
-        )
-        lent = list(library.lend(list(keys), job.reader, job.since(history, now) or 0.0, history))
-        if not lent:
+    for keys in surveyed.steps:  # what one step's answer does not settle may be settled by the next one's
+        pending = job.stand(history, surveyed, now).facts["status"] == "pending"
+        wanted = keys.filter(pending).drop_nulls().unique(maintain_order=True).to_list()
+        if not wanted:  # what was taken over is ours: the other directories may be gone
             break
-        taken += lent
+        library = library or Library(directory for directory in job.spec.reuse if directory != job.spec.output)
+        taken += library.lend(wanted, job.reader, job.since(history, now) or 0.0, history)
     return taken
-
-
-def _write(journal: Journal, entries: Sequence[Reread | Borrowed | Decided], *, reopened: bool) -> None:
-    """Write down what ``_read_again``, ``_take_over`` and ``decide`` came to."""
-    history = journal.history
-    for entry in entries:
-        offset = journal.append(entry)
-        if isinstance(entry, Borrowed):
-            codes, senses = history.read_at(offset)
-            journal.append(Reread(offset, history.reading, codes, senses))
-    if reopened:
-        journal.append(Reopened(time.time()))
-    journal.flush()
 
 
 def _ask_about_damage(journal: Journal, planned: Plan, options: Options) -> None:
@@ -193,21 +214,18 @@ def _ask_about_damage(journal: Journal, planned: Plan, options: Options) -> None
     _confirm(question, "Say --yes if that is meant.", options)
 
 
-def _ask_about(again: int, job: Job, planned: Plan, options: Options) -> None:
-    if not again:
-        return
-    price = job.prices[0]
-    packed = planned.requests * again // max(1, planned.prompts)
-    cost = max(1, packed) * price.most
-    question = (
-        f"The spec was edited: {again} of {planned.prompts} prompts to ask were already answered under the old one. "
-        f"Asking them again costs {'up to ' if price.least != price.most else ''}{cost} credits."
-    )
-    _confirm(question, "Say --yes if that is meant, or give the job another `output`.", options)
+def _ask_about(planned: Plan, options: Options, *, reparsed: bool) -> None:
+    """An edited spec may buy answers for the second time: that is a question about money."""
+    if planned.edited:
+        said = edit_of(planned, reparsed=reparsed)
+        question = f"{said[0].upper()}{said[1:]}."
+        _confirm(question, "Say --yes if that is meant, or give the job another `output`.", options)
 
 
 def _confirm(question: str, otherwise: str, options: Options) -> None:
     """Raises Unanswered unless somebody says yes."""
+    if options.yes:
+        return
     if options.confirm is None:
         raise Unanswered(f"{question} {otherwise}")
     if not options.confirm(question + " Go on?"):

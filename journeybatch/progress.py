@@ -15,13 +15,15 @@ from tqdm import tqdm
 
 from journeybatch.ledger import Ledger
 from journeybatch.limiter import Limiter
+from journeybatch.results import ROWS
 
 EVERY_S = 0.25
 LINE_EVERY_S = 30.0
 
 
 class Numbers(msgspec.Struct):
-    """What a running job has come to, in rows. ``reused`` are those answered through another row; ``done_here`` and
+    """What a running job has come to, in rows. ``reused`` are those answered through another row, ``refused`` those
+    that the model refused or whose answer reads like a refusal; ``done_here`` and
     ``failed_here`` count what this process finished, ``invalid_here`` the replies that could not be read and were
     asked for again."""
 
@@ -29,6 +31,7 @@ class Numbers(msgspec.Struct):
     answered: int = 0
     failed: int = 0
     reused: int = 0
+    refused: int = 0
     done_here: int = 0
     failed_here: int = 0
     invalid_here: int = 0
@@ -37,6 +40,10 @@ class Numbers(msgspec.Struct):
     def pending(self) -> int:
         """Rows without a last word."""
         return self.total - self.answered - self.failed
+
+    def rows(self) -> dict[str, int]:
+        """The rows as summary.json has them."""
+        return {name: getattr(self, name) for name in ROWS}
 
 
 class Screen:

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from journeybatch import repair
 from journeybatch.answers import Contract, Invalid, text_contract
 from journeybatch.archive import mapped, received
 from journeybatch.attempts import SETTLED
@@ -24,7 +25,19 @@ from journeybatch.history import History
 from journeybatch.identity import KEY_BYTES
 from journeybatch.items import Missed, answers, token
 from journeybatch.records import Completion, Reply
-from journeybatch.verdict import ANSWERED, DECLINED, INVALID, MISSED, REFUSED, UNREAD, WEAK, Verdict, scored
+from journeybatch.verdict import (
+    ANSWERED,
+    DECLINED,
+    INVALID,
+    MISSED,
+    READABLE,
+    REFUSED,
+    UNFIT,
+    UNREAD,
+    WEAK,
+    Verdict,
+    scored,
+)
 from journeybatch.wire import clean, judge
 
 
@@ -48,8 +61,8 @@ class Reader:
             return [self._alone(reply)]
         if reply.text is None:
             return [Verdict(MISSED, message=f"the whole pack was refused: {clean(reply.refusal or '')}")] * len(keys)
-        found = answers(reply.text, [token(journal, request, key) for key in keys])
-        return [self._item(item, reply) for item in found]
+        tokens = [token(journal, request, key) for key in keys]
+        return [self._item(item) for item in answers(reply.text, tokens, flat=self.contract.structured)]
 
     def _alone(self, reply: Reply) -> Verdict:
         if reply.text is None:
@@ -59,20 +72,22 @@ class Reader:
         except Invalid as why:
             declined = declines(reply.text)
             return Verdict(REFUSED if declined else INVALID, text=reply.text, message=clean(str(why)))
-        return self._answered(values, reply.text, reply)
+        return self._answered(values, reply.text, reply.finish_reason)
 
-    def _item(self, item: Any, reply: Reply) -> Verdict:
+    def _item(self, item: Any) -> Verdict:
+        """The verdict on a pack's item. One that cannot be read is asked alone: only then is it the row's own fault.
+        One that is whole was not cut off, though the reply may have been."""
         if isinstance(item, Missed):
             return Verdict(MISSED, message=f"the item was {item.why} in the reply to its pack")
-        text = item if isinstance(item, str) else msgspec.json.encode(item).decode()
         try:
             values = self.contract.check(item)
-        except Invalid as why:  # asked again, in the end alone: only then is it the row's own fault
-            return Verdict(MISSED, text=text, message=clean(str(why)))
-        return self._answered(values, text, reply)
+            text = repair.string(item if isinstance(item, str) else repair.compact(item))
+        except (Invalid, ValueError, RecursionError) as why:
+            return Verdict(UNFIT, message=clean(str(why)))
+        return self._answered(values, text, None)
 
-    def _answered(self, values: dict[str, Any], text: str, reply: Reply) -> Verdict:
-        weak = self.rules.weak(reply.finish_reason, values)
+    def _answered(self, values: dict[str, Any], text: str, finish_reason: str | None) -> Verdict:
+        weak = self.rules.weak(finish_reason, values)
         code = WEAK if weak else ANSWERED
         if not self.contract.structured and declines(text) and (not weak or "refusal" in self.rules.on):
             code = DECLINED
@@ -108,21 +123,36 @@ def codes_of(verdicts: Sequence[Verdict]) -> tuple[bytes, bytes]:
     return codes, b"".join(verdict.sense.to_bytes(8, "big") for verdict in verdicts)
 
 
-def reread(history: History, path: Path, reader: Reader, *, all_of_them: bool = False) -> list[Reread]:
+class Rereading(msgspec.Struct, frozen=True):
+    """What came of reading ``replies`` again: how many of the answers that they carry came out ``differently`` and how
+    many of these can be read no more (``lost``); ``entries`` tell all that is new for a journal."""
+
+    replies: int = 0
+    differently: int = 0
+    lost: int = 0
+    entries: Sequence[Reread] = ()
+
+
+def reread(history: History, path: Path, reader: Reader, *, all_of_them: bool = False) -> Rereading:
     """Read every settled reply that nobody has read by this reader's rules (or ``all_of_them``), and fold the new
-    verdicts into ``history``. Returns the entries for whoever holds the journal at ``path`` open."""
-    a = history.attempts
-    history.read_by(reader.identity)
-    unread = [i for i in range(len(a)) if a.charge[i] == SETTLED and a.offset[i] >= 0]
-    if not all_of_them:
-        unread = [i for i in unread if history.is_unread(i, reader.identity)]
-    if not unread:
-        return []
-    entries = []
+    verdicts into ``history``, whose journal is at ``path``."""
+    a, identity = history.attempts, reader.identity
+    history.read_by(identity)
+    settled = (i for i in range(len(a)) if a.charge[i] == SETTLED and a.offset[i] >= 0)
+    chosen = [i for i in settled if all_of_them or history.is_unread(i, identity)]
+    if not chosen:
+        return Rereading()
+    entries, differently, lost = [], 0, 0
     with mapped(path) as buffer:
-        for i in unread:
+        for i in chosen:
             entry = received(buffer, a.offset[i])
-            codes, senses = codes_of(reader.verdicts(entry, history.origin(i)))
-            entries.append(Reread(a.offset[i], reader.identity, codes, senses))
-            history.read_again(i, reader.identity, codes, senses)
-    return entries
+            before, unread = a.verdicts(i), history.is_unread(i, identity)
+            after = codes_of(reader.verdicts(entry, history.origin(i)))
+            if after == before and not unread:
+                continue
+            pairs = [(was, now) for was, now in zip(before[0], after[0], strict=True) if was not in (now, UNREAD)]
+            differently += len(pairs)
+            lost += sum(was in READABLE and now not in READABLE for was, now in pairs)
+            entries.append(Reread(a.offset[i], identity, *after))
+            history.read_again(i, identity, *after)
+    return Rereading(len(chosen), differently, lost, entries)

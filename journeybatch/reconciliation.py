@@ -7,6 +7,7 @@ prices known as an interval only). The account gives one number. Balances may ha
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Literal
 
@@ -37,12 +38,14 @@ def reconcile(
     spent: int,
     unknown_max: int,
     *,
-    model: str = "MODEL",
+    models: Sequence[str] = ("MODEL",),
+    free: int = 0,
 ) -> Reconciliation:
     """Compare two readings of the balance with what this process did between them.
 
     ``spent`` credits were certainly charged, at most ``unknown_max`` besides. For a price known as an interval its
-    lower end belongs to ``spent`` and the rest to ``unknown_max``. ``model`` is named in what to do next.
+    lower end belongs to ``spent`` and the rest to ``unknown_max``. ``models`` are named in what to do next, and so are
+    ``free`` attempts that the endpoint answered with an error, which the ledger takes for not charged.
     """
     least, most = spent, spent + unknown_max
     lost = lost_between(balance_before, balance_after)
@@ -52,26 +55,26 @@ def reconcile(
     if lost > most:
         over = difference_of(lost, most)
         message = (
-            f"the account lost {_credits(lost)}, {number(over)} more than the ledger's {_range(least, most)}: somebody "
-            f"else uses the account at the same time, or a price is wrong; {_next_step(model)}"
+            f"the account lost {credits_text(lost)}, {number(over)} more than the ledger's {_range(least, most)}: "
+            f"somebody else uses the account at the same time, or a price is wrong{_billed_after_all(free)}; "
+            f"{_next_step(models)}"
         )
         return Reconciliation(lost, least, most, "more", over, message)
     if lost < least:
         short = difference_of(lost, least)
         message = (
             f"the account {_change(lost)}, {number(-short)} less than the ledger's {_range(least, most)}: a price in "
-            f"the ledger is too high, or the account was topped up or refunded meanwhile; {_next_step(model)}"
+            f"the ledger is too high, or the account was topped up or refunded meanwhile; {_next_step(models)}"
         )
         return Reconciliation(lost, least, most, "less", short, message)
     if lost == least:
         none = f"; none of the {unknown_max} in doubt was charged" if unknown_max else ""
-        message = f"the account lost {_credits(lost)}, as the ledger says{none}"
+        message = f"the account lost {credits_text(lost)}, as the ledger says{none}"
         return Reconciliation(lost, least, most, "agrees", 0, message)
     charged = number(difference_of(lost, least))
     verb = "was" if charged == "1" else "were"
-    message = (
-        f"the account lost {_credits(lost)}: {least} certainly, and of {unknown_max} in doubt {charged} {verb} charged"
-    )
+    doubt = f"of {unknown_max} in doubt {charged} {verb} charged"
+    message = f"the account lost {credits_text(lost)}: {least} certainly, and {doubt}"
     return Reconciliation(lost, least, most, "in doubt", 0, message)
 
 
@@ -95,20 +98,31 @@ def number(credits: Credits) -> str:
     return str(int(credits)) if credits == int(credits) else str(credits)
 
 
-def _credits(credits: Credits) -> str:
+def credits_text(credits: Credits) -> str:
+    """A number of credits with its unit."""
     return f"{number(credits)} credit" + ("" if credits == 1 else "s")
 
 
 def _range(least: int, most: int) -> str:
-    return _credits(least) if least == most else f"{least} to {_credits(most)}"
+    return credits_text(least) if least == most else f"{least} to {credits_text(most)}"
 
 
 def _change(lost: Credits) -> str:
-    return f"lost {_credits(lost)}" if lost >= 0 else f"gained {_credits(-lost)}"
+    return f"lost {credits_text(lost)}" if lost >= 0 else f"gained {credits_text(-lost)}"
 
 
-def _next_step(model: str) -> str:
-    return f"measure the price with `models --measure {model}`, or give it with `credits: {{{model}: N}}`"
+def _billed_after_all(free: int) -> str:
+    if not free:
+        return ""
+    return f", or errors are billed ({free} were counted as free: set `api: {{bills_errors: true}}` if so)"
+
+
+def _next_step(models: Sequence[str]) -> str:
+    by_hand = ", ".join(f"{model}: N" for model in models)
+    if len(models) == 1:
+        return f"measure the price with `models --measure {models[0]}`, or give it with `credits: {{{by_hand}}}`"
+    each = ", ".join(f"`models --measure {model}`" for model in models)
+    return f"measure the prices with {each}, or give them with `credits: {{{by_hand}}}`"
 
 
 def _missing(before: Credits | None, after: Credits | None, ledger: str) -> str:

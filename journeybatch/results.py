@@ -12,7 +12,7 @@ import msgspec
 
 from journeybatch.answers import Contract
 from journeybatch.archive import mapped, received
-from journeybatch.attempts import request_name
+from journeybatch.attempts import BORROWED, request_name
 from journeybatch.entries import Received
 from journeybatch.errors import TableError
 from journeybatch.history import History
@@ -21,7 +21,7 @@ from journeybatch.reading import Reader
 from journeybatch.records import Completion, Reply
 from journeybatch.survey import Survey, again
 from journeybatch.tally import MICRO
-from journeybatch.verdict import Verdict
+from journeybatch.verdict import ERRORS, REFUSED, Verdict
 from journeybatch.wire import judge
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 RESULTS = "results.parquet"
 IN_DOUBT = ("in_doubt", "an attempt may have been charged, and brought no answer")
+ROWS = ("total", "answered", "failed", "pending", "reused", "refused")
+"""What is counted of rows, in summary.json too."""
 _KEPT = 64
 
 
@@ -94,19 +96,21 @@ class View(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """Rows by status; ``spent`` and ``departed`` in credits: of all charged ever, what no row here stands for."""
+    """Rows by status; ``refused`` are those failed as a refusal or answered with what reads like one. ``spent`` and
+    ``departed`` in credits: of all charged ever, what no row here stands for."""
 
     total: int
     answered: int
     failed: int
     pending: int
     reused: int
+    refused: int
     spent: Decimal
     departed: Decimal
 
     def rows(self) -> dict[str, int]:
         """The rows as summary.json has them."""
-        return {name: getattr(self, name) for name in ("total", "answered", "failed", "pending", "reused")}
+        return {name: getattr(self, name) for name in ROWS}
 
 
 def count(facts: pl.DataFrame, history: History) -> Counts:
@@ -115,6 +119,7 @@ def count(facts: pl.DataFrame, history: History) -> Counts:
 
     status = dict(facts["status"].value_counts().iter_rows())
     answered = facts.filter(pl.col("status") == "answered")
+    refused = facts.filter((pl.col("status") == "failed") & (pl.col("error") == ERRORS[REFUSED]))
     spent = history.spent
     return Counts(
         total=facts.height,
@@ -122,6 +127,7 @@ def count(facts: pl.DataFrame, history: History) -> Counts:
         failed=status.get("failed", 0),
         pending=status.get("pending", 0),
         reused=int(answered["again"].sum()),
+        refused=refused.height + int(answered["declined"].sum()),
         spent=Decimal(spent),
         departed=Decimal(spent) - _credits(int(facts["credits"].sum())),
     )
@@ -221,7 +227,7 @@ def _answers(view: View, facts: pl.DataFrame, first: int, replies: Replies) -> p
         "jb_text": [one and one[2].text for one in found],
         "jb_credits": _decimal(facts["credits"]),
         "jb_credits_unknown": _decimal(facts["unknown"]),
-        "jb_request": [None if i is None else request_name(a.request[i]) for i in chosen],
+        "jb_request": [None if i is None or a.error[i] == BORROWED else request_name(a.request[i]) for i in chosen],
         "jb_model": [None if i is None else a.model[i] for i in chosen],
         "jb_upstream_model": [reply and reply.upstream_model for reply in said],
         "jb_finish_reason": [reply and reply.finish_reason for reply in said],

@@ -42,19 +42,22 @@ class Library:
     def lend(self, keys: Iterable[bytes], reader: Reader, since: float, to: History) -> Iterator[Borrowed]:
         """The replies, none before ``since`` (Unix seconds), in which ``reader`` finds an answer to one of ``keys``;
         each is folded into the history it goes ``to``."""
-        lent: set[tuple[int, int]] = set()
+        lent: dict[tuple[int, int], bytes] = {}
         for key in keys:
-            for place in self._where.get(key, ()):
-                if place in lent:
-                    break
-                entry = self._read(*place)
-                if entry.at < since:
+            for shelf, index in self._where.get(key, ()):
+                a = self._shelves[shelf][1].attempts
+                place = a.keys_of(index).index(key)
+                if (codes := lent.get((shelf, index))) is not None:
+                    if codes[place] in READABLE:
+                        break
+                    continue  # lent for another key of its pack; this one it missed
+                if a.at[index] < since:
                     continue
-                verdicts = reader.verdicts(entry.received(), entry.journal)
-                asked = self._shelves[place[0]][1].attempts.keys_of(place[1])
-                if verdicts[asked.index(key)].code in READABLE:
-                    lent.add(place)
-                    to.take_over(entry, reader.identity, *codes_of(verdicts))
+                entry = self._read(shelf, index)
+                codes, senses = codes_of(reader.verdicts(entry.received(), entry.journal))
+                if codes[place] in READABLE:
+                    lent[shelf, index] = codes
+                    to.take_over(entry, reader.identity, codes, senses)
                     yield entry
                     break
 

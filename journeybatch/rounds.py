@@ -50,7 +50,8 @@ def rounds(ready: Prepared, deed: Dispatch) -> Iterator[Iterator[Request]]:
     while any(rows.any() for rows in wanted):
         deed.more = False
         yield chain.from_iterable(
-            job.requests(ready.surveyed, step, rows, history, _numbers(history)) for step, rows in enumerate(wanted)
+            job.requests(ready.surveyed, step, rows, history, _numbers(history), deed.rows)
+            for step, rows in enumerate(wanted)
         )
         if not deed.more:
             return
@@ -59,13 +60,14 @@ def rounds(ready: Prepared, deed: Dispatch) -> Iterator[Iterator[Request]]:
 
 def _look(ready: Prepared, deed: Dispatch) -> Standing:
     """Where the rows stand after a round; what can be decided by then is decided."""
-    history, job = ready.journal.history, ready.job
+    history, job, numbers = ready.journal.history, ready.job, deed.numbers
     for entry in decide(job, history, ready.surveyed, ready.journal.path, time.time()):
         ready.journal.write(entry)
     standing = job.stand(history, ready.surveyed)
     give_up_lost(ready, standing)
     counts = count(standing.facts, history)
-    deed.numbers.answered, deed.numbers.failed, deed.numbers.reused = counts.answered, counts.failed, counts.reused
+    numbers.answered, numbers.failed = counts.answered, counts.failed
+    numbers.reused, numbers.refused = counts.reused, counts.refused
     return standing
 
 

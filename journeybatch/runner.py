@@ -1,15 +1,15 @@
 """The story of a job, top to bottom.
 
-``prepare`` reads and checks everything and locks the directory; ``dispatch`` sends; ``conclude`` writes the views
-and the summary. Only the middle act is asynchronous.
+``prepare`` reads and checks everything and locks the directory; ``dispatch`` looks at the account, begins and sends;
+``conclude`` writes the views and the summary. Only the middle act is asynchronous.
 """
 
 from __future__ import annotations
 
 import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,15 @@ import httpx
 import msgspec
 
 from journeybatch.client import Client
-from journeybatch.dispatch import Dispatch, Ending, connected
+from journeybatch.daybook import Daybook, open_daybook
+from journeybatch.directory import discard_if_unused
+from journeybatch.dispatch import Dispatch, Ending, balance_of, connected
 from journeybatch.entries import Finished
 from journeybatch.errors import DiskFull, InputChanged, JobError, Outage, RunStopped, TableError
-from journeybatch.job import World
+from journeybatch.hindsight import Hindsight, look_back
+from journeybatch.job import Job, World
 from journeybatch.ledger import Ledger
-from journeybatch.preparation import Options, Prepared, prepare
+from journeybatch.preparation import Options, Prepared, begin, check_balance, prepare
 from journeybatch.progress import Numbers
 from journeybatch.results import Counts, count
 from journeybatch.rounds import give_up_doubts, give_up_lost, rounds, sharers, terms_of
@@ -50,50 +53,40 @@ class Report(msgspec.Struct, frozen=True):
 
 
 async def dispatch(ready: Prepared, world: World, options: Options) -> Ending:
-    """The second act. Raises nothing that the ``Ending`` could say."""
-    planned, history, spec = ready.plan, ready.journal.history, ready.job.spec
-    if not planned.requests:
-        return Ending()
-    run = history.runs[-1]
-    lost = history.lost * max(tier.price.most for tier in ready.job.tiers)  # each lost entry may have been a charge
-    ledger = Ledger(spec.limits.credits, spent=run.spent, unknown=run.unknown + lost)
-    counts = ready.counts
-    numbers = Numbers(counts.total, counts.answered, counts.failed, counts.reused)
-    deed = Dispatch(ready.journal, ledger, numbers, terms_of(ready.job, options), sharers(ready.surveyed))
+    """The second act.
 
-    def keep() -> None:
-        so_far = Ending(balance_before=deed.ending.balance_before)
-        try:
-            write_json(spec.output / SUMMARY, _summary(ready, so_far, _rows(numbers), None).json())
-        except OSError:
-            return  # the journal will notice a full disk; a stale summary does no harm
-
-    try:
-        async with _client(ready, world, options) as client:
-            return await deed.run(
-                rounds(ready, deed), client, screen=options.screen, keep=keep, signals=options.signals
-            )
-    except RunStopped as stop:
-        deed.ending.stop = stop
-    return deed.ending
+    Raises:
+        Unanswered: the account cannot pay for the run.
+        OutputError, DiskFull: the credits of the day cannot be counted, or the journal cannot be written.
+        Outage: the emulator does not start.
+    In all of these cases nothing was sent. What stops the run later stands in the ``Ending``.
+    """
+    async with _client(ready, world, options) as client:
+        balance = await balance_of(client)
+        check_balance(ready, balance, options)
+        with _day(ready.job) as day:
+            begin(ready)
+            return await _send(ready, client, options, balance, day)
 
 
 def conclude(ready: Prepared, ending: Ending) -> Report:
     """The last act: the journal's end, the views, the summary. After a signal the views can wait."""
     journal, spec = ready.journal, ready.job.spec
     history = journal.history
-    counts = ready.counts
+    counts, hindsight = ready.counts, None
     try:
         standing = ready.job.stand(history, ready.surveyed)
         if ending.stop is None and ending.signal is None:
             give_up_lost(ready, standing)
         if spec.retry.on_unknown == "fail":
             give_up_doubts(ready, standing)
-        counts = count(ready.job.stand(history, ready.surveyed).facts, history)
+        standing = ready.job.stand(history, ready.surveyed)
+        counts = count(standing.facts, history)
         if not counts.pending and history.runs and history.runs[-1].finished_at is None:
             journal.write(Finished(history.runs[-1].number, time.time()))
         journal.flush()
         if ending.signal is None:
+            hindsight = look_back(history, ready.run, ready.surveyed, standing, ready.job.asks)
             counts = write_views(ready.job, history, journal.path, ready.surveyed)
     except KeyboardInterrupt:  # the views can wait
         ending.signal = ending.signal or signal.SIGINT
@@ -105,7 +98,7 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
             "writes them once there is room"
         )
     code = _exit_code(counts, ending)
-    summary = _summary(ready, ending, counts.rows(), code).json()
+    summary = _summary(ready, ending, counts.rows(), code, hindsight).json()
     try:
         write_json(spec.output / SUMMARY, summary)
     except OSError:
@@ -120,11 +113,8 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
 async def run_async(spec: JobSpec, world: World, options: Options) -> Report:
     """All three acts, inside a running event loop."""
     ready = prepare(spec, world, options)
-    try:
-        ending = await dispatch(ready, world, options)
-    except BaseException:
-        ready.journal.close()
-        raise
+    with _discarded_if_unused(ready):
+        ending = await dispatch(ready, world, options) if ready.plan.requests else _nothing_to_send(ready)
     return conclude(ready, ending)
 
 
@@ -135,51 +125,93 @@ def run(spec: JobSpec, world: World, options: Options) -> Report:
     if _in_a_loop():
         raise JobError("an event loop is running here, as in a notebook: await journeybatch.run_async(…) instead")
     ready = prepare(spec, world, options)
-    if ready.plan.requests:
-        try:
+    with _discarded_if_unused(ready):
+        if ready.plan.requests:
             ending = anyio.run(dispatch, ready, world, options, backend_options={"use_uvloop": _has_uvloop()})
-        except BaseException:
-            ready.journal.close()
-            raise
-    else:
-        ending = Ending()
+        else:
+            ending = _nothing_to_send(ready)
     return conclude(ready, ending)
 
 
 # -- scenes ---------------------------------------------------------------------------------------------------
 
 
+def _nothing_to_send(ready: Prepared) -> Ending:
+    begin(ready)
+    return Ending()
+
+
+async def _send(
+    ready: Prepared, client: Client, options: Options, balance: int | float | None, day: Daybook | None
+) -> Ending:
+    """Send what the plan wants, and what comes of it. Raises nothing that the ``Ending`` could say."""
+    spec, history, counts = ready.job.spec, ready.journal.history, ready.counts
+    run = history.runs[-1]
+    lost = history.lost * ready.job.dearest  # each lost entry may have been a charge
+    ledger = Ledger(spec.limits.credits, spent=run.spent, unknown=run.unknown + lost, day=day)
+    numbers = Numbers(counts.total, counts.answered, counts.failed, counts.reused, counts.refused)
+    deed = Dispatch(ready.journal, ledger, numbers, terms_of(ready.job, options), sharers(ready.surveyed))
+    deed.ending.balance_before = balance
+
+    def keep() -> None:
+        so_far = Ending(balance_before=balance)
+        try:
+            write_json(spec.output / SUMMARY, _summary(ready, so_far, numbers.rows(), None).json())
+        except OSError:
+            return  # the journal will notice a full disk; a stale summary does no harm
+
+    try:
+        return await deed.run(rounds(ready, deed), client, screen=options.screen, keep=keep, signals=options.signals)
+    except RunStopped as stop:
+        deed.ending.stop = stop
+    return deed.ending
+
+
+@contextmanager
+def _discarded_if_unused(ready: Prepared) -> Iterator[None]:
+    """Whatever ends a run before its last act lets go of the directory."""
+    try:
+        yield
+    except BaseException:
+        discard_if_unused(ready.journal)
+        raise
+
+
+@contextmanager
+def _day(job: Job) -> Iterator[Daybook | None]:
+    """The daybook of a job with a cap by the day. Raises OutputError, DiskFull."""
+    cap = job.spec.limits.credits_per_day
+    if cap is None:
+        yield None
+        return
+    with closing(open_daybook(job.daybook, cap)) as day:
+        yield day
+
+
 @asynccontextmanager
 async def _client(ready: Prepared, world: World, options: Options) -> AsyncIterator[Client]:
-    spec, endpoint = ready.job.spec, ready.endpoint
-    if endpoint.emulated and options.transport is None:
-        from journeybatch.emulator.child import emulator_child
-
-        try:
-            async with emulator_child(spec.output / "emulator-bill.jsonl") as base_url:
-                endpoint = msgspec.structs.replace(endpoint, base_url=base_url)
-                async with connected(endpoint, None, spec.retry.timeout_s, None) as client:
-                    yield client
-        except (TimeoutError, ValueError, OSError) as error:
-            raise Outage(f"the emulator does not start: {error}") from None
-        return
     from journeybatch.transport import proxied
 
-    if endpoint.emulated:
-        endpoint = msgspec.structs.replace(endpoint, base_url=IN_PROCESS)
-    proxy = proxied(httpx.URL(endpoint.base_url), world.environ) if options.transport is None else None
-    async with connected(endpoint, options.transport, spec.retry.timeout_s, proxy) as client:
-        yield client
+    spec, endpoint = ready.job.spec, ready.endpoint
+    async with AsyncExitStack() as stack:
+        if endpoint.emulated:
+            base_url = IN_PROCESS if options.transport else await stack.enter_async_context(_emulator(spec.output))
+            endpoint = msgspec.structs.replace(endpoint, base_url=base_url)
+        proxy = proxied(httpx.URL(endpoint.base_url), world.environ) if options.transport is None else None
+        yield await stack.enter_async_context(connected(endpoint, options.transport, spec.retry.timeout_s, proxy))
 
 
-def _rows(numbers: Numbers) -> dict[str, int]:
-    return {
-        "total": numbers.total,
-        "answered": numbers.answered,
-        "failed": numbers.failed,
-        "pending": numbers.pending,
-        "reused": numbers.reused,
-    }
+@asynccontextmanager
+async def _emulator(output: Path) -> AsyncIterator[str]:
+    """The base URL of an emulator of the run's own. Raises Outage if it does not start."""
+    from journeybatch.emulator.child import emulator_child
+
+    async with AsyncExitStack() as stack:
+        try:
+            base_url = await stack.enter_async_context(emulator_child(output / "emulator-bill.jsonl"))
+        except (TimeoutError, ValueError, OSError) as error:
+            raise Outage(f"the emulator does not start: {error}") from None
+        yield base_url
 
 
 def _exit_code(counts: Counts, ending: Ending) -> int:
@@ -190,11 +222,14 @@ def _exit_code(counts: Counts, ending: Ending) -> int:
     return 1 if counts.failed or counts.pending else 0
 
 
-def _summary(ready: Prepared, ending: Ending, rows: dict[str, int], exit_code: int | None) -> Summary:
+def _summary(
+    ready: Prepared, ending: Ending, rows: dict[str, int], exit_code: int | None, hindsight: Hindsight | None = None
+) -> Summary:
     job, history = ready.job, ready.journal.history
     run = history.runs[-1] if history.runs else None
     ended = (run.finished_at if run else None) or time.time()
     began = ready.began_with
+    compared = None if ending.reconciliation is None else msgspec.structs.asdict(ending.reconciliation)
     return Summary(
         job=job.spec.name,
         run=ready.run,
@@ -216,16 +251,20 @@ def _summary(ready: Prepared, ending: Ending, rows: dict[str, int], exit_code: i
             cap=job.spec.limits.credits,
             balance_before=_known(began.get("balance_before"), ending.balance_before),
             balance_after=_known(ending.balance_after, began.get("balance_after")),
+            reconciliation=compared if ready.plan.requests else began.get("reconciliation"),
         ),
         started_at=run.began_at if run else ended,
         finished_at=run.finished_at if run else None,
         seconds=round(ended - run.began_at, 3) if run else 0.0,
         stopped_by=ending.stop.reason if ending.stop else "signal" if ending.signal else None,
         exit_code=exit_code,
+        costs=hindsight.costs if hindsight else None,
+        models=hindsight.models if hindsight else None,
+        failures=hindsight.failures if hindsight else None,
     )
 
 
-def _known(first: int | None, otherwise: int | None) -> int | None:
+def _known(first: int | float | None, otherwise: int | float | None) -> int | float | None:
     return otherwise if first is None else first
 
 

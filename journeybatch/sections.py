@@ -144,7 +144,8 @@ class Limits(Section):
     )
     credits_per_day: Annotated[int, Field(ge=0, le=10**12)] | None = Field(
         default=None,
-        description="*Not yet.* Most credits a day (UTC), over all runs and processes that share `day_ledger`.",
+        description="Most credits a day (UTC), over all runs and processes that share `day_ledger`.",
+        examples=[2000],
     )
     day_ledger: FilePath | None = Field(
         default=None,

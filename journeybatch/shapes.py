@@ -212,6 +212,8 @@ def _name(text: str) -> str:
 
 def _credits(value: Any) -> int | tuple[int, int]:
     ends = tuple(value) if isinstance(value, list | tuple) else (value, value)
+    if len(ends) == 2 and ends[1] is None:
+        raise ValueError("a price needs an upper end, since the cap counts it; expected a number of credits, or [2, 5]")
     if len(ends) != 2 or not all(type(end) is int and 0 <= end <= 10**9 for end in ends) or ends[0] > ends[1]:
         raise ValueError("expected a whole number of credits, or [at least, at most]")
     return ends if isinstance(value, list | tuple) else value

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from journeybatch.costs import Savings
+from journeybatch.hindsight import Share
 from journeybatch.replacement import replacement
 
 SUMMARY = "summary.json"
@@ -16,7 +19,8 @@ SUMMARY = "summary.json"
 
 class Credits(msgspec.Struct, frozen=True, kw_only=True):
     """Credits of a run; ``spent_total`` and ``departed`` of its directory, ever. ``departed`` is what was spent for
-    keys that are no longer in the input."""
+    keys that are no longer in the input. ``reconciliation`` compares the account's loss with the ledger, for the
+    process that was last at work; None until it has ended."""
 
     planned_min: int
     planned_max: int
@@ -25,12 +29,14 @@ class Credits(msgspec.Struct, frozen=True, kw_only=True):
     spent_total: int
     departed: float
     cap: int | None
-    balance_before: int | None = None
-    balance_after: int | None = None
+    balance_before: int | float | None = None
+    balance_after: int | float | None = None
+    reconciliation: dict[str, Any] | None = None
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The run as one value; ``started_at`` and ``finished_at`` in Unix seconds, None while it has not."""
+    """The run as one value; ``started_at`` and ``finished_at`` in Unix seconds, None while it has not. ``costs``,
+    ``models`` and ``failures`` are None while the run lasts, and where a signal ended it."""
 
     job: str
     run: int
@@ -44,6 +50,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     stopped_by: str | None = None
     exit_code: int | None = None
+    costs: Savings | None = None
+    models: dict[str, Share] | None = None
+    failures: dict[str, int] | None = None
 
     def json(self) -> dict[str, Any]:
         """As it stands in the file: times in ISO 8601, UTC."""
@@ -54,6 +63,21 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             if data[name] is not None:
                 data[name] = datetime.fromtimestamp(data[name], UTC).isoformat(timespec="milliseconds")
         return data
+
+
+def remarks(summary: Mapping[str, Any]) -> list[str]:
+    """What somebody may have to do something about, one sentence each: what the account says of the ledger, where
+    that is news, and rows that are held in doubt."""
+    pending, found = summary["rows"]["pending"], summary["credits"].get("reconciliation")
+    said = []
+    if found and found["lost"] is not None and (found["difference"] or found["least"] != found["most"]):
+        said.append(str(found["message"]))
+    if pending and summary["exit_code"] == 1:
+        said.append(
+            f"{pending} rows are held in doubt: ask them again with --set retry.on_unknown=retry, or give them "
+            "up with --set retry.on_unknown=fail"
+        )
+    return said
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

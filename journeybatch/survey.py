@@ -42,11 +42,12 @@ class Labels(msgspec.Struct, frozen=True):
 
 class Survey(msgspec.Struct, frozen=True):
     """All keys of a table in row order, per step of the ask (Binary Series), its problems, and a digest and a size per
-    batch. Each row has ``width`` keys beside each other: for each variant that is compared, one for each of ``samples``.
+    batch. Each row has ``width`` keys beside each other: for each variant that is compared, one for each of
+    ``samples``.
 
-    ``extents`` tells, per row and variant, the ``characters`` of its last message as they are spelled in a pack, the ``head``
-    (UInt64: a digest of the messages before it; null where the row cannot be packed) and the ``head_characters``;
-    None where nobody packs. ``labels`` are None where the job has no target.
+    ``extents`` tells, per row and variant, the ``characters`` of its last message as they are spelled in a pack, the
+    ``head`` (UInt64: a digest of the messages before it; null where the row cannot be packed) and the
+    ``head_characters``; None where nobody packs. ``labels`` are None where the job has no target.
     """
 
     steps: list[pl.Series]
@@ -107,11 +108,11 @@ def survey(frames: Iterable[pl.DataFrame], ask: Ask, *, packs: bool = False, tar
             if isinstance(question, TemplateError):
                 found.problems.append(Problem(row + place, str(question)))
                 for column in keys:
-                    column += nothing
+                    column.extend(nothing)
                 measured += unmeasured
                 continue
             for column, step in zip(keys, ask.steps, strict=True):
-                column += ask.keys(step, question)
+                column.extend(ask.keys(step, question))
             if packs:
                 measured += map(extent, question[0])
         for part, column in zip(parts, keys, strict=True):

@@ -6,11 +6,12 @@ among its rows, each time by largest remainder in order, so that no sum ever dif
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from journeybatch.attempts import BORROWED, SETTLED, UNKNOWN, UNSENT
 from journeybatch.history import History
-from journeybatch.verdict import INVALID, READABLE, REFUSED
+from journeybatch.verdict import INVALID, READABLE, REFUSED, UNFIT
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,9 +31,10 @@ def tally(history: History, since: float | None = None) -> pl.DataFrame:
     ``key`` (Binary), ``attempts`` (Int32), ``credits`` and ``unknown`` (Int64 micro-credits), ``answer`` (Int64: the
     attempt with the first reply that can be read, null if none; one before ``since``, in Unix seconds, counts no
     more), its ``code`` (UInt8: the verdict), ``sense`` (UInt64) and whether it is ``borrowed``, ``last`` (Int64: the
-    latest attempt), ``doubt`` (Boolean: an attempt may have been paid for nothing), ``replies`` (Int32: whole replies,
-    readable or not), ``invalid`` (Int32: those of them that could not be read, though they were asked for in today's
-    way, since failures were last forgotten) and ``refused`` (Boolean: one of these was a refusal without a text).
+    latest attempt), ``doubt`` (Boolean: an attempt may have been paid for nothing; ``doubted``: one did since failures
+    were last forgotten), ``replies`` (Int32: whole replies, readable or not), ``invalid`` (Int32: those of them that
+    could not be read, though they were asked for in today's way, since failures were last forgotten), ``refused``
+    (Boolean: one of these was a refusal without a text) and ``unfit`` (Boolean: one was an item of a pack).
 
     What was asked only to compare counts for the key that asks the same in earnest, as attempts and credits alone.
     """
@@ -58,9 +60,11 @@ def tally(history: History, since: float | None = None) -> pl.DataFrame:
             (~pl.col("sent")).filter(answered).first().alias("borrowed"),
             pl.col("attempt").filter(earnest).max().alias("last"),
             (pl.col("doubt") & earnest).any(),
+            (pl.col("doubt") & earnest & (pl.col("attempt") >= history.reopened)).any().alias("doubted"),
             whole.sum().cast(pl.Int32).alias("replies"),
             (today & (pl.col("code") == INVALID)).sum().cast(pl.Int32).alias("invalid"),
             (today & (pl.col("code") == REFUSED)).any().alias("refused"),
+            (today & (pl.col("code") == UNFIT)).any().alias("unfit"),
         )
         .collect()
     )
@@ -107,9 +111,12 @@ def _prompts(history: History) -> pl.DataFrame:
     )
 
 
-def by_row(keys: pl.Series, tallied: pl.DataFrame) -> pl.DataFrame:
+def by_row(
+    keys: pl.Series, tallied: pl.DataFrame, earlier: Sequence[pl.Series] = (), later: Sequence[pl.Series] = ()
+) -> pl.DataFrame:
     """One row per input row, in order: the tally of its key, with ``credits`` and ``unknown`` the row's own share,
-    and ``again`` (Boolean): an earlier row has the same key."""
+    and ``again`` (Boolean): an earlier row has the same key. Keys of other steps share too, in ``earlier`` and
+    ``later`` ones."""
     import polars as pl
 
     rows = (
@@ -117,7 +124,22 @@ def by_row(keys: pl.Series, tallied: pl.DataFrame) -> pl.DataFrame:
         .to_frame()
         .with_columns(rank=pl.int_range(pl.len()).over("key"), sharers=pl.len().over("key").cast(pl.Int64))
     )
-    nothing = {"attempts": 0, "doubt": False, "replies": 0, "invalid": 0, "refused": False}
+    if earlier or later:
+        for name, others in (("before", earlier), ("after", later)):
+            found = pl.concat([pl.Series("key", [], dtype=pl.Binary), *others]).drop_nulls().value_counts(name=name)
+            rows = rows.join(found, on="key", how="left", maintain_order="left").with_columns(pl.col(name).fill_null(0))
+        rows = rows.with_columns(
+            rank=pl.col("rank") + pl.col("before"), sharers=pl.col("sharers") + pl.col("before") + pl.col("after")
+        ).with_columns(pl.col("rank", "sharers").cast(pl.Int64))
+    nothing = {
+        "attempts": 0,
+        "doubt": False,
+        "doubted": False,
+        "replies": 0,
+        "invalid": 0,
+        "refused": False,
+        "unfit": False,
+    }
     columns = [name for name in tallied.columns if name not in ("key", "credits", "unknown")]
     return rows.join(tallied, on="key", how="left", maintain_order="left").select(
         "key",

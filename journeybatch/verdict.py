@@ -12,14 +12,14 @@ from typing import Any
 
 import msgspec
 
-UNREAD, ANSWERED, WEAK, DECLINED, MISSED, INVALID, REFUSED = range(7)
+UNREAD, ANSWERED, WEAK, DECLINED, MISSED, INVALID, REFUSED, UNFIT = range(8)
 """Unread: nobody has looked under today's contract. Answered: it could be read. Weak: it could, but an escalation
 rule finds it wanting. Declined: it could, and its text reads like a refusal. Missed: in a pack, the prompt's item
 was absent, doubled or malformed. Invalid: it could not be read as ``answer`` says. Refused: the endpoint marks it as
-a refusal and gives no text."""
+a refusal and gives no text. Unfit: in a pack, the item was there, and could not be read as ``answer`` says."""
 
 READABLE = (ANSWERED, WEAK, DECLINED)
-ERRORS = {MISSED: "missed", INVALID: "invalid", REFUSED: "refusal"}
+ERRORS = {MISSED: "missed", INVALID: "invalid", REFUSED: "refusal", UNFIT: "invalid"}
 """Words for ``jb_error`` and the ledger's ``error``."""
 
 

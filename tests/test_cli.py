@@ -67,6 +67,9 @@ BAD = {
     "a field of no type": ("concurrency: 2", "concurrency: 2\nanswer: {fields: {a: strnig}}", "strnig"),
     "collision of columns": ("concurrency: 2", "concurrency: 2\nanswer: {column: text}", "output_prefix"),
     "not YAML": ("concurrency: 2", "concurrency: [2", "colours.yaml"),
+    "a price without an end": ("concurrency: 2", "credits: {deepseek-chat: [2, null]}", "a price needs an upper end"),
+    "a price that falls": ("concurrency: 2", "credits: {deepseek-chat: [5, 2]}", "a whole number of credits"),
+    "a price without a bound": ("concurrency: 2", "credits: {deepseek-chat: .inf}", "no number that can be used"),
     "key for a foreign host": ("api: emulator", "api: {base_url: 'https://example.com/v1'}", "--allow-host"),
 }
 
@@ -128,6 +131,7 @@ def test_an_output_that_cannot_be_made_is_said(job: Path, call: Call) -> None:
 
 WRONG = ("run", "run none.yaml", "run none.yaml --concurrency many", "frobnicate", "status nowhere", "verify .")
 WRONG += ("export .", "show . -1", "emulate --faults none.yaml", "init ../up", "run none.yaml --set concurrency")
+WRONG += ("emulate --price gpt-4o", "emulate --price gpt-9=1", "emulate --answers none.csv", "emulate --bill no/bill")
 
 
 @pytest.mark.parametrize("command", WRONG)
@@ -163,11 +167,64 @@ def test_a_plan_as_json_has_every_key_and_equals_the_bill(job: Path, call: Call)
     said = call("plan", job, "--json")
     plan = json.loads(said.out)
     keys = {"rows", "distinct", "reused", "requests", "credits_min", "credits_max", "seconds_estimate", "balance"}
-    assert set(plan) >= keys | {"warnings", "problems"}
+    assert set(plan) >= keys | {"warnings", "problems", "notes", "costs", "credits_expected", "edited"}
+    assert plan["costs"]["naive"] == {"requests": 3, "credits_min": 3, "credits_max": 3}
     assert (said.code, plan["requests"], plan["credits_max"], plan["seconds_estimate"]) == (0, 3, 3, None)
     assert call("run", job, "--dry-run", "--json").out == said.out
     assert not (job.parent / "out").exists()
     assert '"Say red"' in call("plan", job, "--show", 1).out
+
+
+def lines_of(said: SimpleNamespace) -> list[str]:
+    """What a command printed, line by line, with single spaces."""
+    return [" ".join(line.split()) for line in said.out.splitlines()]
+
+
+def test_a_job_that_saves_nothing_tells_no_table(job: Path, call: Call) -> None:
+    assert "naive" not in call("plan", job).out
+    said = call("run", job, "--quiet")
+    assert [line.split(":")[0] for line in said.out.splitlines()][::2] == ["colours", "results"]
+    assert len(said.out.splitlines()) == 3
+
+
+def test_what_duplicates_save_is_told_before_and_after(job: Path, call: Call) -> None:
+    (job.parent / "rows.csv").write_text("id,text\n1,red\n2,green\n3,red\n4,red\n")
+    table = ["requests credits", "naive 4 4 each row alone", "after reuse 2 2"]
+    lines = lines_of(call("plan", job))
+    assert lines[5:] == table
+    lines = lines_of(call("run", job, "--quiet"))
+    assert lines[2:-1] == [*table, "spent 2 2", "saved 2 2 50 %"]
+    lines = lines_of(call("plan", job))
+    assert "naive" not in " ".join(lines), "nothing is left to ask"
+
+
+def test_a_cascade_shows_its_cases_and_who_answered(job: Path, call: Call) -> None:
+    unknown_to_the_emulator = "{type: object, properties: {a: {type: string, pattern: '^[0-9]$'}}, required: [a]}"
+    change(
+        job,
+        "deepseek-chat",
+        f"[deepseek-chat, gpt-4o]\nescalate: [invalid]\nanswer: {{schema: {unknown_to_the_emulator}}}",
+    )
+    lines = lines_of(call("plan", job))
+    assert lines[5:11] == [
+        "requests credits",
+        "naive 3 3 to 15 each row alone, of gpt-4o",
+        "cascade, best 3 3 no row goes up from deepseek-chat",
+        "cascade, expected ? ? not known until 20 rows are done",
+        "cascade, worst 6 6 to 18 all rows go up",
+        "note: an unreadable reply of deepseek-chat sends its row up: the worst case counts that",
+    ]
+    lines = lines_of(call("run", job, "--quiet", "--set", "limits.failures=100%"))
+    assert lines[0] == "colours: 0 of 3 rows answered, 3 failed (3 invalid)"
+    assert lines[-4:-1] == ["model requests credits answered went up", "deepseek-chat 3 3 0 3", "gpt-4o 3 3 to 15 0 0"]
+
+
+def test_a_table_survives_a_closed_stdout(job: Path) -> None:
+    (job.parent / "rows.csv").write_text("id,text\n1,red\n2,red\n")
+    with spawned("run", job, "--quiet") as process:
+        assert process.stdout
+        process.stdout.close()
+        assert process.wait(timeout=20) == 0
 
 
 def test_overrides_reach_the_run(job: Path, call: Call) -> None:

@@ -448,7 +448,8 @@ async def test_an_account_that_cannot_be_read_is_none(body):
     [
         (0, 0),
         (-3, -3),
-        (12.75, 12),
+        (12.75, 12.75),
+        (12.0, 12),
         (1e18, 10**18),
         (10**25, 10**25),
         (True, None),

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from journeybatch import daybook as module
-from journeybatch.daybook import BLOCKS, DAY_S, LARGEST_BLOCK, LINE, open_daybook, read_daybook
+from journeybatch.daybook import BLOCKS, DAY_S, LARGEST_BLOCK, LINE, open_daybook, read_daybook, taken_today
 from journeybatch.errors import DiskFull, JobError, OutputError
 
 TODAY = 20_000  # days since 1970-01-01: 2024-10-04
@@ -47,10 +47,14 @@ def kill(book):
 def spend(book, price=1):
     """Reserve and settle at the full price until there is no room; what it came to in credits."""
     spent = 0
-    while book.reserve(price):
-        book.settle(price, price)
+    while (day := book.reserve(price)) is not None:
+        book.settle(price, price, day)
         spent += price
     return spent
+
+
+def today(path, seconds=MIDNIGHT):
+    return taken_today(path, seconds)
 
 
 def written(path):
@@ -68,7 +72,7 @@ def test_one_process_can_use_the_whole_cap_and_no_more(path):
     for cap in (0, 1, 7, 49, 50, 1000):
         book = opened(path.with_name(f"daybook-{cap}"), cap)
         assert spend(book) == cap
-        assert book.spent_today == cap
+        assert today(book.path) == cap
         assert not book.reserve(1)
         book.close()
 
@@ -98,11 +102,12 @@ def test_what_ends_below_its_price_makes_room_again(path):
     assert book.reserve(5)
     assert book.reserve(5)
     assert not book.reserve(5)
-    book.settle(5, 0)
+    book.settle(5, 0, TODAY)
     assert book.reserve(5)
-    book.settle(5, 5)
-    book.settle(5, 3)
-    assert book.spent_today == 8
+    book.settle(5, 5, TODAY)
+    book.settle(5, 3, TODAY)
+    book.close()
+    assert today(path) == 8
 
 
 def test_many_free_ends_make_room_for_other_processes(path):
@@ -110,7 +115,7 @@ def test_many_free_ends_make_room_for_other_processes(path):
     for _ in range(200):
         assert one.reserve(5)
     for _ in range(200):
-        one.settle(5, 0)
+        one.settle(5, 0, TODAY)
     assert spend(other) >= 1000 - 2 * (1000 // BLOCKS)
 
 
@@ -118,7 +123,7 @@ def test_a_clean_end_gives_back_what_was_not_needed(path):
     book = opened(path, 1000)
     assert book.reserve(3)
     assert book.reserve(4)
-    book.settle(3, 2)
+    book.settle(3, 2, TODAY)
     assert written(path)[1] > 6
     book.close()
     assert written(path) == (TODAY, 6)  # 2 charged, 4 still in flight: a doubt
@@ -133,10 +138,10 @@ def test_a_kill_loses_no_more_than_what_was_in_flight_and_two_blocks(path):
         book = opened(path, cap)
         for _ in range(90):
             assert book.reserve(5)
-            book.settle(5, 0)
+            book.settle(5, 0, TODAY)
         assert book.reserve(5)
         kill(book)
-        assert killed * 5 <= opened(path, cap).spent_today <= killed * (5 + 2 * block)
+        assert killed * 5 <= today(path) <= killed * (5 + 2 * block)
 
 
 def test_a_block_is_synced_before_it_is_handed_out(path, monkeypatch):
@@ -150,24 +155,31 @@ def test_a_block_is_synced_before_it_is_handed_out(path, monkeypatch):
         book.reserve(1)
     monkeypatch.undo()
     kill(book)
-    assert opened(path, 1000).spent_today == 1000 // BLOCKS  # nobody can tell whether it was used
+    assert today(path) == 1000 // BLOCKS  # nobody can tell whether it was used
 
 
 def test_thousands_of_attempts_take_few_syncs(path, monkeypatch):
     syncs, sync = [], module._fdatasync
     monkeypatch.setattr(module, "_fdatasync", lambda fd: (syncs.append(fd), sync(fd)))
     book = opened(path, 100 * LARGEST_BLOCK)
-    for _ in range(5000):
+    for _ in range(2 * LARGEST_BLOCK):
         assert book.reserve(1)
-        book.settle(1, 1)
-    assert len(syncs) == 5000 // LARGEST_BLOCK
+        book.settle(1, 1, TODAY)
+    assert len(syncs) == 2
 
 
-def test_the_sum_tells_what_others_hold(path):
-    one, other = opened(path, 1000), opened(path, 1000)
-    assert one.reserve(7)
-    assert one.spent_today == 7
-    assert other.spent_today == 1000 // BLOCKS  # the whole block: nobody else can have it
+@pytest.mark.parametrize("cap", [100, 2000, 100_000])
+def test_a_whole_day_takes_few_syncs_whatever_the_cap(path, monkeypatch, cap):
+    syncs = []
+    monkeypatch.setattr(module, "_fdatasync", syncs.append)
+    spend(opened(path, cap))
+    assert len(syncs) <= 120
+
+
+def test_what_a_process_holds_nobody_else_can_have(path):
+    assert today(path) == 0
+    assert opened(path, 1000).reserve(7)
+    assert today(path) == 1000 // BLOCKS
 
 
 def test_two_caps_hold_against_the_common_sum(path):
@@ -184,7 +196,7 @@ def test_a_new_day_begins_at_midnight_utc_with_the_whole_cap(path):
     book = open_daybook(path, 10, clock)
     assert spend(book) == 10
     clock.seconds = MIDNIGHT
-    assert book.spent_today == 0
+    assert today(path, clock.seconds) == 0
     assert spend(book) == 10
     assert written(path) == (TODAY, 10)
 
@@ -198,33 +210,16 @@ def test_the_rest_of_yesterdays_block_is_no_room_today(path):
     assert not book.reserve(1)
 
 
-@pytest.mark.parametrize("told", [False, True])
-def test_what_was_reserved_yesterday_makes_no_room_today(path, told):
-    clock = Clock(MIDNIGHT - 1)
-    book = open_daybook(path, 10, clock)
-    assert book.reserve(5)
-    yesterday = book.day
-    clock.seconds = MIDNIGHT
-    assert book.reserve(5)
-    assert book.day == yesterday + 1
-    assert book.reserve(5)
-    book.settle(5, 0, *[yesterday] * told)
-    assert not book.reserve(1)
-    book.settle(5, 0, *[book.day] * told)  # untold, nobody knows which of the three it is
-    assert book.reserve(1) == told
-
-
-def test_without_the_day_room_is_made_again_once_nothing_of_yesterday_can_be_in_flight(path):
+def test_what_was_reserved_yesterday_makes_no_room_today(path):
     clock = Clock(MIDNIGHT - 1)
     book = open_daybook(path, 10, clock)
     assert book.reserve(5)
     clock.seconds = MIDNIGHT
-    book.reserve(5)
-    book.settle(5, 0)
-    book.settle(5, 0)
-    assert book.reserve(5)
-    book.settle(5, 0)
-    assert spend(book) == 5
+    assert book.reserve(5) == book.reserve(5) == TODAY
+    book.settle(5, 0, TODAY - 1)
+    assert book.reserve(1) is None
+    book.settle(5, 0, TODAY)
+    assert book.reserve(1) == TODAY
 
 
 def test_a_clock_that_jumps_back_opens_no_room(path):
@@ -234,7 +229,7 @@ def test_a_clock_that_jumps_back_opens_no_room(path):
     clock.seconds -= 3 * DAY_S
     assert not book.reserve(1)
     late = opened(path, 10, MIDNIGHT - DAY_S)
-    assert late.spent_today == 10
+    assert today(path, MIDNIGHT - DAY_S) == 10
     assert not late.reserve(1)
     assert not opened(path, 10, -5.0).reserve(1)
 
@@ -242,8 +237,7 @@ def test_a_clock_that_jumps_back_opens_no_room(path):
 def test_a_clock_behind_counts_for_the_day_of_the_file(path):
     behind, ahead = opened(path, 10, MIDNIGHT - 1), opened(path, 10)
     assert ahead.reserve(8)
-    assert behind.reserve(2)
-    assert behind.day == TODAY
+    assert behind.reserve(2) == TODAY
     assert not behind.reserve(1)
 
 
@@ -261,7 +255,7 @@ def test_a_line_torn_at_the_end_costs_nothing(path, cut):
         with pytest.raises(OutputError):
             opened(path, 10)
     else:
-        assert opened(path, 12).spent_today == 10
+        assert today(path) == 10
         assert spend(opened(path, 12)) == 2
         assert path.stat().st_size == 2 * LINE
 
@@ -272,7 +266,8 @@ def test_a_line_spoilt_in_either_place_costs_nothing(path):
         data = bytearray(path.read_bytes())
         data[at] ^= 0x11
         path.write_bytes(data)
-        assert opened(path, 10).spent_today == 10
+        assert today(path) == 10
+        opened(path, 10)
 
 
 @pytest.mark.parametrize("data", [b"", bytes(LINE), bytes(2 * LINE), "torn"])
@@ -293,6 +288,8 @@ def test_a_foreign_or_damaged_file_is_an_error_and_stays_as_it_is(path, data):
         opened(path)
     assert str(path) in str(caught.value)
     assert isinstance(caught.value, JobError)
+    with pytest.raises(OutputError, match="rename"):
+        today(path)
     assert path.read_bytes() == data
 
 
@@ -346,7 +343,7 @@ def test_a_full_disk_stops_the_run_and_close_never_raises(path, monkeypatch):
     monkeypatch.setattr(module.os, "pwrite", full)
     with pytest.raises(DiskFull, match="No space left"):
         spend(book)
-    book.settle(1, 0)
+    book.settle(1, 0, TODAY)
     book.close()
     with pytest.raises(DiskFull, match="nothing was sent"):
         opened(path.with_name("other"))
@@ -396,7 +393,7 @@ def test_a_kill_in_the_middle_of_a_write_opens_no_room(path, monkeypatch, count,
             sent.append(2)
         for _ in range(5):
             sent.pop()  # its end is free, and then the room is given back
-            book.settle(2, 0)
+            book.settle(2, 0, TODAY)
     rest = spend(opened(path, 100))
     assert 100 - 2 * 2 - 12 <= sum(sent) + rest <= 100
 
@@ -410,7 +407,6 @@ class Processes(RuleBasedStateMachine):
         self.path = Path(self.directory.name) / "daybook"
         self.clock, self.cap = Clock(), cap
         self.books, self.in_flight, self.bill = [], {}, Counter()
-        self.untold = False
 
     def teardown(self):
         for book in getattr(self, "books", []):
@@ -430,21 +426,21 @@ class Processes(RuleBasedStateMachine):
         book = data.draw(st.sampled_from(self.books))
         day = int(self.clock() // DAY_S)
         for _ in range(times):
-            if book.reserve(most):
-                assert book.day == day
+            if (counted := book.reserve(most)) is not None:
+                assert counted == day
                 self.in_flight[book].append((most, day))
                 self.bill[day] += most
 
-    @rule(data=st.data(), told=st.booleans(), times=st.integers(1, 40))
+    @rule(data=st.data(), times=st.integers(1, 40))
     @precondition(lambda self: any(self.in_flight.values()))
-    def settle(self, data, told, times):
+    def settle(self, data, times):
         book = data.draw(st.sampled_from([book for book in self.books if self.in_flight[book]]))
         for _ in range(min(times, len(self.in_flight[book]))):
             at = data.draw(st.integers(0, len(self.in_flight[book]) - 1))
             most, day = self.in_flight[book].pop(at)
             charged = data.draw(st.sampled_from([0, most // 2, most]))
             self.bill[day] -= most - charged
-            book.settle(most, charged, day if told else None)
+            book.settle(most, charged, day)
 
     @rule(data=st.data(), clean=st.booleans())
     @precondition(lambda self: self.books)
@@ -464,9 +460,8 @@ class Processes(RuleBasedStateMachine):
 
     @invariant()
     def the_sum_covers_the_bill(self):
-        today = int(self.clock() // DAY_S) if hasattr(self, "clock") else 0
-        for book in getattr(self, "books", []):
-            assert self.bill[today] <= book.spent_today <= self.cap
+        if hasattr(self, "clock"):
+            assert self.bill[int(self.clock() // DAY_S)] <= taken_today(self.path, self.clock()) <= self.cap
 
 
 TestProcesses = Processes.TestCase
@@ -482,12 +477,12 @@ def test_without_a_kill_the_sum_is_exact_once_all_are_closed(steps):
         charged = 0
         for which, most, share in steps:
             if books[which].reserve(most):
-                books[which].settle(most, round(most * share))
+                books[which].settle(most, round(most * share), TODAY)
                 charged += round(most * share)
         for book in books:
             book.close()
         assert charged <= 120
-        assert opened(path).spent_today == charged
+        assert today(path) == charged
 
 
 WORKER = textwrap.dedent(
@@ -502,9 +497,9 @@ WORKER = textwrap.dedent(
     print("ready", flush=True)
     while True:
         price = chance.choice([1, 1, 1, 5])
-        if book.reserve(price):
+        if (day := book.reserve(price)) is not None:
             os.write(bill, b"%d\\n" % price)  # sent
-            in_flight.append((price, book.day))
+            in_flight.append((price, day))
         elif not in_flight:
             time.sleep(0.001)
         if len(in_flight) > 8 or (in_flight and chance.random() < 0.3):
@@ -546,7 +541,7 @@ def test_four_processes_that_are_killed_at_random_never_pass_the_cap(path):
         for worker in workers:
             end(worker)
     charged = sum(map(int, bill.read_bytes().split()))
+    assert charged <= taken_today(path, time.time()) <= cap
     last = opened(path, cap, time.time())
-    assert charged <= last.spent_today <= cap
     assert charged + spend(last) >= cap - kills * 2 * (cap // BLOCKS) - kills * 9 * 5
     assert charged > cap // 4

@@ -259,6 +259,15 @@ def test_the_bill_file_has_each_attempt_before_its_reply_and_is_carried_on(tmp_p
         assert again.answer(chat(), 0).status == 402
 
 
+@pytest.mark.parametrize("line", ["{", "[]", "{}", '{"attempt": 1}', "1"])
+def test_a_file_that_is_no_bill_is_named_and_left_alone(tmp_path, line):
+    path = tmp_path / "bill.jsonl"
+    path.write_text(line)
+    with pytest.raises(ValueError, match=r"bill\.jsonl: line 1 is no record of a bill"):
+        Emulator(bill=path)
+    assert path.read_text() == line
+
+
 @pytest.mark.parametrize("bills_errors", [False, True])
 @pytest.mark.parametrize("bills_cut", [False, True])
 def test_the_switches_say_which_failures_are_charged(bills_errors, bills_cut):
@@ -301,6 +310,19 @@ def test_broken_replies_come_in_the_shapes_endpoints_send():
     slow = reply("slow_body")
     assert slow.pause_s * (len(slow.chunks) - 1) == pytest.approx(5)
     assert said(slow)["choices"]
+
+
+def test_a_late_charge_shows_in_the_balance_only_after_a_while():
+    emulator = Emulator(faults=Faults(late_charge_s=10), credits=7)
+
+    def shown(now):
+        return said(emulator.answer(get("/api/v1/account"), now))["credits"]
+
+    for now in (0, 5):
+        emulator.answer(chat(), now)
+    assert [shown(now) for now in (5, 9.9, 10, 14.9, 15)] == [7, 7, 4, 4, 1]
+    assert (emulator.billed, emulator.balance) == (6, 1)
+    assert emulator.answer(chat(), 15).status == 402  # the account itself is not late
 
 
 def test_the_rate_limit_admits_so_many_in_any_minute_and_says_when_to_come_back():

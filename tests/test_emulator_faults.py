@@ -1,5 +1,7 @@
 import json
+import re
 from collections import Counter
+from pathlib import Path
 from statistics import median
 
 import pytest
@@ -35,10 +37,21 @@ def test_faults_come_at_their_rates():
 
 def test_a_mixture_has_a_bit_of_everything_and_the_rate_in_all():
     faults = Faults.mixed(0.2)
+    assert faults.slips(1) is None
     assert sum(rate for _, rate in faults.rates) == pytest.approx(0.2)
     assert all(rate > 0 for _, rate in faults.rates)
     assert {name for name, _ in faults.rates} == {"429", "500", "503", "408", *KINDS}
     assert Faults.mixed(1.0).draw(1).kind
+
+
+def test_what_a_model_gets_wrong_comes_at_its_rates_and_leaves_the_faults_of_attempts_as_they_are():
+    plain = Faults(statuses={500: 0.3}, latency=Uniform(0, 1), seed=5)
+    faults = Faults(statuses={500: 0.3}, latency=Uniform(0, 1), seed=5, pack_drop=0.2, prose=0.9)
+    drawn = [faults.slips(number) for number in range(2_000)]
+    counted = Counter(kind for slips in drawn if slips for kind in slips.kinds)
+    assert counted["pack_drop"] / 2_000 == pytest.approx(0.2, abs=0.03)
+    assert counted["prose"] / 2_000 == pytest.approx(0.9, abs=0.03)
+    assert all(faults.draw(number) == plain.draw(number) for number in range(200))
 
 
 def test_latencies_follow_their_distribution():
@@ -138,6 +151,9 @@ def test_json_will_do_as_well(tmp_path):
         ("cutt: 0.1", "unknown key 'cutt'; did you mean cut"),
         ("zzz: 1", "unknown key 'zzz'; there are seed"),
         ("cut: yes", "cut: a number"),
+        ("pack_drop: 1.5", "pack_drop: a rate"),
+        ("pack_drift: -1", "pack_drift: a rate"),
+        ("late_charge_s: -1", "late_charge_s: must be 0 or more"),
         ("cut: 1e3", "cut: a number"),
         ("cut_at: 1.5", "cut_at: a whole number"),
         ("bills_cut: 1", "bills_cut: true or false"),
@@ -168,3 +184,8 @@ def test_every_field_can_be_set_from_a_file(tmp_path):
         value = {"statuses": {500: 0.1}, "latency": 0.1, "outages": [[0, 1]]}.get(name, 1)
         path.write_text(json.dumps({name: name == "bills_errors" if name.startswith("bills") else value}))
         assert getattr(read_faults(path), name) != getattr(Faults(), name)
+
+
+def test_every_key_of_a_faults_file_is_described():
+    page = (Path(__file__).parent.parent / "docs" / "how-to" / "emulator.md").read_text(encoding="utf-8")
+    assert set(FIELDS) <= set(re.findall(r"`(\w+)", page))

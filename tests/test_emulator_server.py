@@ -10,6 +10,7 @@ import anyio
 import httpx
 import openai
 import pytest
+from conftest import spawned
 
 from journeybatch.emulator import Emulator, Faults, read_bill
 from journeybatch.emulator.server import build_app, open_server
@@ -286,3 +287,16 @@ async def test_hundreds_of_connections_at_once_are_served(plain):
 def test_the_asgi_app_says_when_it_cannot_do_what_is_asked():
     with pytest.raises(ValueError, match="raw server"):
         build_app(Emulator(faults=Faults(reset=0.1)))
+
+
+def test_prices_and_an_answer_key_can_be_given_on_the_command_line(tmp_path):
+    key, bill = tmp_path / "key.csv", tmp_path / "bill.jsonl"
+    key.write_text("question,answer\nTwo and two?,4\n")
+    options = ("--price", "gpt-4o=7", "--price", "o3=9", "--answers", key, "--bill", bill, "--credits", 8)
+    with spawned("emulate", "--port", 0, *options) as process, httpx.Client(headers={"authorization": "k"}) as client:
+        url = json.loads(process.stdout.readline())["base_url"]
+        asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Two and two? Be brief."}]}
+        reply = client.post(f"{url}/chat/completions", json=asked).json()
+        assert client.get(f"{url}/account").json()["credits"] == 1
+    assert reply["choices"][0]["message"]["content"] == "4"
+    assert [record.credits for record in read_bill(bill)] == [7]

@@ -79,21 +79,32 @@ def test_kill_9_loses_no_answer_and_no_credit(flow: Flow, served: SimpleNamespac
     assert flow.balanced()
 
 
-def test_a_cap_holds_through_kills(flow: Flow, served: SimpleNamespace, call: Call) -> None:
-    cap = 30
-    spec = write_job(flow, served.base_url, 60, concurrency=8, limits={"credits": cap})
-    for goal in (5, 15):
+def test_a_cap_holds_through_faults_and_three_kills(flow: Flow, call: Call) -> None:
+    cap, kills, bill = 50, 0, flow.path / "bill.jsonl"
+    faulty = ("--fault-rate", 0.2, "--seed", 4, "--latency", 0.15)
+    with spawned("emulate", "--port", 0, "--bill", bill, *faulty) as server:
+        assert server.stdout is not None
+        base_url = json.loads(server.stdout.readline())["base_url"]
+        limits = {"credits": cap, "failures": "100%"}
+        spec = write_job(flow, base_url, 200, concurrency=64, limits=limits)
+        for more in (1, 1, 20):  # while the first request is alone, twice, and with all that the cap allows in flight
+            with spawned("run", spec, "--quiet") as process:
+                goal = sent(bill) + more
+                if wait_for(lambda goal=goal: sent(bill) >= goal, process):
+                    process.kill()
+                    kills += process.wait(timeout=10) == -signal.SIGKILL
+            assert flow.summary()["exit_code"] is None
         with spawned("run", spec, "--quiet") as process:
-            assert wait_for(lambda goal=goal: sent(served.bill) >= goal, process)
+            assert process.wait(timeout=60) == 3
+        summary = flow.summary()
+        billed = sum(record.credits for record in read_bill(bill))
+        assert (kills, summary["stopped_by"]) == (3, "budget")
+        assert 0 < billed <= summary["credits"]["spent"] + summary["credits"]["unknown_max"] <= cap
+        attempts = sent(bill)
+        with spawned("run", spec, "--quiet", "--max-credits", 90) as process:
+            assert wait_for(lambda: sent(bill) > attempts, process)
             process.kill()
-        assert flow.summary()["exit_code"] is None
-    with spawned("run", spec, "--quiet") as process:
-        assert process.wait(timeout=30) == 3
-    assert flow.summary()["stopped_by"] == "budget"
-    assert sum(record.credits for record in read_bill(served.bill)) <= cap
-    with spawned("run", spec, "--quiet", "--max-credits", 50) as process:
-        assert wait_for(lambda: sent(served.bill) > cap, process)
-        process.kill()
+        assert sum(record.credits for record in read_bill(bill)) <= 90
     status = json.loads(call("status", spec, "--json").out)
     assert (status["state"], status["stopped_by"]) == ("stopped", "died"), "not what the run before it ended with"
     assert call("verify", spec).code == 0
@@ -198,8 +209,9 @@ def test_a_model_the_endpoint_does_not_know_costs_one_request(flow: Flow) -> Non
 
 def test_an_empty_account_stops_the_run_and_can_be_filled(flow: Flow) -> None:
     flow.emulator = Emulator(credits=3)
-    code, why, pending, _ = stopped(flow, concurrency=2)
-    assert (code, why, pending, flow.emulator.billed) == (3, "credits", 9, 3)
+    report = flow.run({"yes": True}, concurrency=2)
+    assert (report.exit_code, report.summary["stopped_by"], flow.emulator.billed) == (3, "credits", 3)
+    assert report.summary["rows"]["pending"] == 9
     flow.emulator = Emulator(credits=9)
     assert (flow.run().exit_code, flow.emulator.billed) == (0, 9)
     assert flow.balanced()

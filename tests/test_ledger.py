@@ -1,6 +1,11 @@
 """The ledger: the cap holds, whatever happens and in whatever order."""
 
+import contextlib
+import os
 import random
+import tempfile
+from collections import Counter
+from pathlib import Path
 
 import anyio
 import pytest
@@ -9,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from trio.testing import MockClock
 
+from journeybatch.daybook import DAY_S, open_daybook, taken_today
 from journeybatch.errors import BudgetReached
 from journeybatch.ledger import Ledger, charged
 from journeybatch.records import Price
@@ -27,8 +33,8 @@ def reserve_now(ledger, price):
     """Reserve without waiting: it must not come to that."""
     try:
         ledger.reserve(price).send(None)
-    except StopIteration:
-        return
+    except StopIteration as done:
+        return done.value
     raise AssertionError("the ledger waits")
 
 
@@ -43,6 +49,7 @@ class Books(RuleBasedStateMachine):
         super().__init__()
         self.cap = 25
         self.ledger = Ledger(self.cap)
+        self.allowed = self.cap  # a cap that was lowered takes nothing back
         self.certain = self.doubtful = self.number = 0
         self.bill = 0  # the worst a server could have charged
         self.open = {}
@@ -70,13 +77,14 @@ class Books(RuleBasedStateMachine):
         self.doubtful += most - certain
         self.bill += most
 
-    @rule()
-    def crash(self):
-        """What was in flight stays in doubt, and the next process begins where this one ended."""
+    @rule(cap=st.integers(0, 60))
+    def crash(self, cap):
+        """What was in flight stays in doubt, and the next process begins where this one ended, with another cap."""
         lost = sum(price.most for price in self.open.values())
         self.doubtful += lost
         self.bill += lost
         self.open.clear()
+        self.cap, self.allowed = cap, max(cap, self.bill)
         self.ledger = Ledger(self.cap, spent=self.certain, unknown=self.doubtful)
 
     @invariant()
@@ -87,12 +95,123 @@ class Books(RuleBasedStateMachine):
 
     @invariant()
     def the_cap_holds(self):
-        assert self.ledger.spent + self.ledger.unknown + self.ledger.reserved <= self.cap
-        assert self.bill <= self.cap
+        assert self.ledger.spent + self.ledger.unknown + self.ledger.reserved <= self.allowed
+        assert self.bill <= self.allowed
 
 
 Books.TestCase.settings = settings(deadline=None, max_examples=60, stateful_step_count=40)
 TestBooks = Books.TestCase
+
+
+class Nights(RuleBasedStateMachine):
+    """A run through many processes, each with caps of its own for the run and for the day, killed or ended, over many
+    days: what is admitted stays within both caps in force, at the worst that a server could charge."""
+
+    def __init__(self):
+        super().__init__()
+        self.directory = tempfile.TemporaryDirectory()
+        self.path = Path(self.directory.name) / "day"
+        self.now = float(20_000 * DAY_S)
+        self.bill, self.days, self.open = 0, Counter(), []
+        self.ledger = None
+        self.start(25, 60)
+
+    def teardown(self):
+        self.ledger.day.close()
+        self.directory.cleanup()
+
+    def start(self, cap, day_cap):
+        spent, unknown = (self.ledger.spent, self.ledger.unknown) if self.ledger else (0, 0)
+        day = open_daybook(self.path, day_cap, lambda: self.now)
+        self.ledger = Ledger(cap, spent=spent, unknown=unknown + sum(price.most for price, _ in self.open), day=day)
+        self.open.clear()
+
+    @rule(price=prices)
+    def reserve(self, price):
+        ledger, most = self.ledger, price.most
+        has_room = ledger.fits(price) and taken_today(self.path, self.now) + most <= ledger.day.cap
+        admitted = None
+        with contextlib.suppress(BudgetReached, RuntimeError):  # without a loop nobody can wait
+            admitted = reserve_now(ledger, price)
+        assert admitted is not None or not has_room
+        if admitted is not None:
+            assert self.bill + most <= ledger.cap
+            assert not most or self.days[admitted] + most <= ledger.day.cap
+            assert admitted == self.now // DAY_S
+            self.bill += most
+            self.days[admitted] += most
+            self.open.append((price, admitted))
+
+    @precondition(lambda self: self.open)
+    @rule(charge=st.sampled_from(CHARGES), pick=st.integers(0, 100))
+    def settle(self, charge, pick):
+        price, day = self.open.pop(pick % len(self.open))
+        certain, most = self.ledger.settle(price, charge, day)
+        assert certain <= most
+        self.bill -= price.most - most
+        self.days[day] -= price.most - most
+
+    @rule(kill=st.booleans(), cap=st.integers(0, 60), day_cap=st.integers(0, 150))
+    def end_and_resume(self, kill, cap, day_cap):
+        if kill:  # what was in flight stays in doubt, and nothing is given back
+            os.close(self.ledger.day.fd)
+        else:
+            for price, day in self.open:
+                self.ledger.settle(price, "unknown", day)
+            self.open.clear()
+            self.ledger.day.close()
+        self.start(cap, day_cap)
+
+    @rule(seconds=st.sampled_from([DAY_S / 3, float(DAY_S)]))
+    def wait(self, seconds):
+        self.now += seconds
+
+    @invariant()
+    def the_books_cover_the_bill(self):
+        assert self.bill == self.ledger.spent + self.ledger.unknown + self.ledger.reserved
+        assert self.days[int(self.now // DAY_S)] <= taken_today(self.path, self.now)
+
+
+Nights.TestCase.settings = settings(deadline=None, max_examples=60, stateful_step_count=40)
+TestNights = Nights.TestCase
+
+
+@pytest.mark.anyio
+async def test_at_midnight_utc_the_day_begins_anew_and_yesterdays_rest_is_no_room(tmp_path):
+    began = anyio.current_time()
+    day = open_daybook(tmp_path / "day", 4, lambda: 20_000 * DAY_S - 10 + anyio.current_time() - began)
+    ledger = Ledger(None, day=day)
+    early = [await ledger.reserve(Price(1, 2)) for _ in range(2)]
+    waited = []
+
+    async def wait():
+        waited.append(await ledger.reserve(ONE))
+        waited.append(anyio.current_time() - began)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await anyio.sleep(11)
+        assert waited == [], "nothing has ended yet"
+        ledger.settle(Price(1, 2), "free", early[0])
+    assert waited == [20_000, 11]
+    ledger.settle(Price(1, 2), "free", early[1])
+    for _ in range(3):
+        await ledger.reserve(ONE)
+    with anyio.move_on_after(1) as scope:
+        await ledger.reserve(ONE)
+    assert scope.cancelled_caught, "the free end was yesterday's"
+    day.close()
+
+
+def test_reaching_the_cap_of_the_day_says_where_it_is_counted_and_how_to_go_on(tmp_path):
+    ledger = Ledger(10, day=open_daybook(tmp_path / "day", 3))
+    for _ in range(3):
+        ledger.settle(ONE, "settled", reserve_now(ledger, ONE))
+    with pytest.raises(BudgetReached) as reached:
+        reserve_now(ledger, ONE)
+    for fact in ("today's cap of 3", "limits.credits_per_day", str(tmp_path / "day"), "may cost 1", "tomorrow (UTC)"):
+        assert fact in str(reached.value)
+    ledger.day.close()
 
 
 @pytest.mark.parametrize(

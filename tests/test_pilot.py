@@ -18,8 +18,8 @@ from journeybatch.survey import Survey, survey
 from journeybatch.verdict import ANSWERED, MISSED
 
 NONE = pl.Series([], dtype=pl.Binary)
-ASK = Ask(Subject("here", (("m", {}),), (("user", "Say {{ t }}"),)), ("t",))
-TWO_HEADS = Ask(Subject("here", (("m", {}),), (("system", "{{ t[:1] }}"), ("user", "Say {{ t }}"))), ("t",))
+ASK = Ask([Subject("here", (("m", {}),), (("user", "Say {{ t }}"),))], ("t",))
+TWO_HEADS = Ask([Subject("here", (("m", {}),), (("system", "{{ t[:1] }}"), ("user", "Say {{ t }}")))], ("t",))
 
 
 def surveyed(texts: list[str], ask: Ask = ASK) -> Survey:
@@ -55,7 +55,7 @@ def test_what_was_answered_in_a_pack_says_nothing_about_being_asked_alone():
 
 
 def test_rows_that_cannot_be_packed_or_rendered_are_not_drawn():
-    ends = Ask(Subject("here", (("m", {}),), (("user", "{{ t }}"), ("assistant", "so"))), ("t",))
+    ends = Ask([Subject("here", (("m", {}),), (("user", "{{ t }}"), ("assistant", "so")))], ("t",))
     assert draw(surveyed(texts(10), ends), NONE, 100) == {}
     assert len(draw(surveyed([*texts(10), None]), NONE, 100)) == 10
 

@@ -30,7 +30,7 @@ def test_a_loss_between_least_and_most_is_explained(before, after, spent, doubt,
 
 
 def test_a_greater_loss_names_both_causes_and_the_next_step():
-    found = reconcile(100, 80, 10, 5, model="gpt-4o")
+    found = reconcile(100, 80, 10, 5, models=["gpt-4o"])
     assert (found.verdict, found.lost, found.difference) == ("more", 20, 5)
     assert found.message == (
         "the account lost 20 credits, 5 more than the ledger's 10 to 15 credits: somebody else uses the account at the "

@@ -233,3 +233,7 @@ def error_of(data: object) -> str:
     with pytest.raises(SpecError) as error:
         load_job(data)
     return str(error.value)
+
+
+def test_a_cascade_is_written_down_as_it_reads():
+    assert yamlfile.read(dump(load_job(JOB | {"model": ["a", "gpt-4o"]})), "job.yaml").data["model"] == ["a", "gpt-4o"]

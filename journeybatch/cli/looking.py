@@ -21,7 +21,7 @@ from journeybatch.preparation import kept_input
 from journeybatch.reading import reread
 from journeybatch.results import RESULTS
 from journeybatch.spec import JobSpec
-from journeybatch.summary import read_summary
+from journeybatch.summary import read_summary, remarks
 from journeybatch.views import write_views
 
 
@@ -61,6 +61,7 @@ def status(target: str, as_json: bool) -> None:
         "rows": summary.get("rows"),
         "requests": {"sent": run.sent, "retried": run.retried, "in_doubt": run.in_doubt} if run else None,
         "credits": {"spent": run.spent, "unknown_max": run.unknown, "spent_total": history.spent} if run else None,
+        "reconciliation": summary.get("credits", {}).get("reconciliation"),
         "stopped_by": summary.get("stopped_by") or ("died" if state == "stopped" and _died(summary) else None),
         "finished_at": summary.get("finished_at"),
         "output": str(directory),
@@ -73,7 +74,9 @@ def status(target: str, as_json: bool) -> None:
         if data[name]:
             facts = ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in data[name].items())
             screen.out(f"{name + ':':<10}{facts}")
-    if state == "stopped":
+    for remark in remarks(summary) if summary and not running else ():
+        screen.out(screen.safe(remark))
+    if state == "stopped" and summary.get("exit_code") != 1:
         screen.out("carry on with: journeybatch run JOB")
 
 
@@ -175,7 +178,8 @@ def export(target: str, to: Path | None) -> None:
     summary = read_summary(directory) or {}
     total = summary.get("rows", {}).get("total")
     spec = _spec(directory)
-    job = bind(spec, read_world(), limit=total, path=kept_input(spec, directory))
+    limit = None if total is None else total // spec.samples
+    job = bind(spec, read_world(), limit=limit, path=kept_input(spec, directory))
     reread(history, directory / NAME, job.reader)
     surveyed = job.survey()
     surveyed.check_problems()

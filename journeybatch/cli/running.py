@@ -9,16 +9,17 @@ from typing import Any
 import click
 import msgspec
 
-from journeybatch.cli import screen
+from journeybatch.cli import money, screen
 from journeybatch.cli.environment import load, parse_sets, read_world
+from journeybatch.costs import interval
 from journeybatch.errors import ApiFailure, TemplateError
 from journeybatch.history import History
 from journeybatch.job import Job, World
 from journeybatch.planning import Plan
 from journeybatch.preparation import Options, plan_only
-from journeybatch.records import Price
 from journeybatch.runner import Report
 from journeybatch.runner import run as run_job
+from journeybatch.summary import remarks
 from journeybatch.survey import Survey
 
 Command = Callable[..., Any]
@@ -37,6 +38,7 @@ def overrides(command: Command) -> Command:
             click.option("--output", type=click.Path(), help="Another output directory."),
             click.option("--set", "sets", multiple=True, metavar="KEY.PATH=VALUE", help="Set any key of the job."),
             click.option("--retry-failed", is_flag=True, help="Ask failed rows again."),
+            click.option("--reparse", is_flag=True, help="Read all replies again, for 0 credits."),
             click.option("--allow-host", "allow_hosts", multiple=True, metavar="HOST", help="Let a key go to HOST."),
             click.option("--json", "as_json", is_flag=True, help="The result as one JSON object on stdout."),
         )
@@ -74,7 +76,9 @@ def run(**given: Any) -> None:
         limit=given["limit"],
         fresh=given["fresh"],
         retry_failed=given["retry_failed"],
-        confirm=(lambda _: True) if given["yes"] else screen.confirm if screen.can_ask() else None,
+        reparse=given["reparse"],
+        yes=given["yes"],
+        confirm=screen.confirm if screen.can_ask() else None,
         screen=screen.stderr(given["quiet"]),
         signals=True,
     )
@@ -93,16 +97,24 @@ def _tell(report: Report) -> None:
     rows, credits, requests = summary["rows"], summary["credits"], summary["requests"]
     doubt = f" (and at most {credits['unknown_max']} more in doubt)" if credits["unknown_max"] else ""
     cap = f" of {credits['cap']}" if credits["cap"] is not None else ""
+    kinds = ", ".join(f"{number} {screen.safe(error)}" for error, number in (summary["failures"] or {}).items())
     screen.out(
         f"{summary['job']}: {rows['answered']} of {rows['total']} rows answered"
         + (f", {rows['failed']} failed" if rows["failed"] else "")
+        + (f" ({kinds})" if kinds else "")
         + (f", {rows['pending']} pending" if rows["pending"] else "")
         + (f", {rows['reused']} of them through another row" if rows["reused"] else "")
+        + (f", {rows['refused']} refused by the model" if rows["refused"] else "")
     )
     screen.out(
         f"{requests['sent']} requests ({requests['retried']} retries), {credits['spent']}{cap} credits{doubt}, "
         f"{summary['seconds']:.1f} s" + (", all by the emulator: no credit was real" if summary["emulated"] else "")
     )
+    for remark in remarks(summary):
+        screen.out(remark)
+    if summary["costs"]:
+        money.tell_savings(summary["costs"], cascade=len(summary["models"]) > 1)
+        money.tell_models(summary["models"])
     if report.results.exists():
         screen.out(f"results: {report.results}")
 
@@ -118,7 +130,12 @@ def plan(show: int, balance: bool, **given: Any) -> None:
 
 def _plan(given: dict[str, Any], world: World, *, show: int, balance: bool) -> None:
     spec = load(given["job"], _overridden(given), world)
-    options = Options(limit=given["limit"], retry_failed=given["retry_failed"])
+    options = Options(
+        limit=given["limit"],
+        retry_failed=given["retry_failed"],
+        reparse=given["reparse"],
+        screen=screen.stderr(),
+    )
     job, planned, surveyed, history = plan_only(spec, world, options)
     if balance:
         planned = msgspec.structs.replace(planned, balance=_balance(job, world))
@@ -147,15 +164,16 @@ def _balance(job: Job, world: World) -> int | None:
 
 
 def _tell_plan(job: Job, planned: Plan) -> None:
-    least, most = planned.credits_min, planned.credits_max
-    cost = f"{least}" if least == most else f"{least} to {most}"
-    each = "; ".join(f"{_interval(tier.price)} a request for {tier.model}: {tier.price.source}" for tier in job.tiers)
+    each = "; ".join(
+        f"{interval(tier.price.least, tier.price.most)} a request for {tier.model}: {tier.price.source}"
+        for tier in job.tiers
+    )
     lines = [
         ("rows", planned.rows),
         ("distinct prompts", planned.distinct),
         ("already known", planned.reused),
         ("requests", planned.requests),
-        ("credits", f"{cost}   ({each})"),
+        ("credits", f"{interval(planned.credits_min, planned.credits_max)}   ({each})"),
     ]
     if planned.seconds_estimate is not None:
         lines.append(("seconds, about", planned.seconds_estimate))
@@ -163,16 +181,15 @@ def _tell_plan(job: Job, planned: Plan) -> None:
         lines.append(("balance", planned.balance))
     for name, value in lines:
         screen.out(f"{name + ':':<18}{value}")
+    money.tell_outlook(planned.costs, job.spec.models)
+    for note in planned.notes:
+        screen.out(f"note: {note}")
     for warning in planned.warnings:
         screen.out(f"warning: {warning}")
     for problem in planned.problems[:20]:
         screen.out(f"problem: {screen.safe(problem)}")
     if len(planned.problems) > 20:
         screen.out(f"… and {len(planned.problems) - 20} more problems")
-
-
-def _interval(price: Price) -> str:
-    return f"{price.least}" if price.least == price.most else f"{price.least} to {price.most}"
 
 
 def _show(job: Job, planned: Plan, surveyed: Survey, history: History, number: int) -> None:

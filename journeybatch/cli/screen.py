@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from rich.console import Console
@@ -29,14 +29,20 @@ def out_json(data: Any) -> None:
     out(json.dumps(data, indent=2, ensure_ascii=False, default=str))
 
 
-def out_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
-    """A command's result as a table; cells are text, without control sequences."""
+def out_table(
+    columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None, numbers: Container[str] = ()
+) -> None:
+    """A command's result as a table; cells are text, without control sequences. The columns called ``numbers`` are
+    set to the right."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", justify="right" if column in numbers else "left")
     for row in rows:
         table.add_row(*(safe(cell) for cell in row))
-    Console(file=sys.stdout, highlight=False, markup=False).print(table)
+    console = Console(file=sys.stdout, highlight=False, markup=False)
+    with console.capture() as drawn:
+        console.print(table)
+    out("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
 def safe(value: object) -> str:

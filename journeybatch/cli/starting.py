@@ -37,6 +37,10 @@ id,review
 @click.option("--fault-rate", type=click.FloatRange(0, 1), help="A seeded mix of all faults at this rate.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of --fault-rate.")
 @click.option("--credits", type=int, default=1_000_000, show_default=True, help="The balance to begin with.")
+@click.option("--price", "prices", metavar="MODEL=N", multiple=True, help="What a request costs; repeatable.")
+@click.option(
+    "--answers", type=click.Path(path_type=Path), metavar="FILE", help="An answer key: a table to reply from."
+)
 @click.option("--key", help="The only key that is accepted; any, if not given.")
 @click.option("--bill", type=click.Path(path_type=Path), metavar="FILE", help="Append what is billed, as JSON lines.")
 @click.option("--with-stdin", is_flag=True, help="End when standard input closes.")
@@ -47,26 +51,37 @@ def emulate(  # noqa: PLR0913, PLR0917  one per option
     fault_rate: float | None,
     seed: int,
     credits: int,
+    prices: tuple[str, ...],
+    answers: Path | None,
     key: str | None,
     bill: Path | None,
     with_stdin: bool,
 ) -> None:
     """Serve a local JourneyAPI on loopback: the same endpoints, no real credits, faults by switch."""
-    from journeybatch.emulator import Emulator, Faults, serve
-    from journeybatch.emulator.faults import FaultsError
-    from journeybatch.emulator.faults_file import read_faults
+    from journeybatch.emulator import Emulator, Faults, read_answers, read_faults, serve
 
     try:
         chosen = read_faults(faults) if faults else Faults.mixed(fault_rate, seed) if fault_rate else Faults()
-        serve(
-            Emulator(latency_s=latency, faults=chosen, credits=credits, key=key, bill=bill),
-            port=port,
-            until_stdin_closes=with_stdin,
+        known = read_answers(answers) if answers else None
+        charged = dict(map(_price, prices))
+        emulator = Emulator(
+            latency_s=latency, faults=chosen, credits=credits, prices=charged, key=key, bill=bill, answers=known
         )
-    except FaultsError as error:
+    except ValueError as error:
         raise JobError(str(error)) from None
     except OSError as error:
+        raise JobError(f"{error.filename}: {error.strerror or error}") from None
+    try:
+        serve(emulator, port=port, until_stdin_closes=with_stdin)
+    except OSError as error:
         raise JobError(f"the emulator cannot be served on port {port}: {error.strerror or error}") from None
+
+
+def _price(told: str) -> tuple[str, int]:
+    model, _, credits = told.partition("=")
+    if not (credits.isascii() and credits.isdigit()):
+        raise JobError(f"--price {told}: a model and its credits per request are expected, such as gpt-4o=3")
+    return model, int(credits)
 
 
 @click.command()

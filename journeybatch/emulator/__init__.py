@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from journeybatch.emulator.answer_key import AnswerKey, AnswersError, read_answers
 from journeybatch.emulator.behaviour import Emulator
 from journeybatch.emulator.bill import Billed, read_bill
 from journeybatch.emulator.faults import Faults, FaultsError, Lognormal, Outage, Uniform
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REFUSAL_MARKER",
+    "AnswerKey",
+    "AnswersError",
     "Billed",
     "Emulator",
     "EmulatorTransport",
@@ -27,6 +30,7 @@ __all__ = [
     "Lognormal",
     "Outage",
     "Uniform",
+    "read_answers",
     "read_bill",
     "read_faults",
     "serve",

@@ -15,11 +15,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from journeybatch.catalog import MODELS
+from journeybatch.emulator.answer_key import AnswerKey
 from journeybatch.emulator.bill import Bill, Billed
 from journeybatch.emulator.damage import damage
 from journeybatch.emulator.faults import LOST, Draw, Faults, Outage
+from journeybatch.emulator.mind import Mind, Said
 from journeybatch.emulator.question import Question, Rejected, read_question
-from journeybatch.emulator.replies import compose_reply, count_tokens, cut_tokens
+from journeybatch.emulator.replies import count_tokens, cut_tokens
 from journeybatch.emulator.shapes import (
     EPOCH,
     Answer,
@@ -31,14 +33,13 @@ from journeybatch.emulator.shapes import (
     retry_after,
     stream_reply,
 )
-from journeybatch.emulator.upstream import REFUSAL_MARKER, REFUSING, UPSTREAM, price_list
+from journeybatch.emulator.upstream import UPSTREAM, price_list
 
 if TYPE_CHECKING:
     from journeybatch.emulator.transport import EmulatorTransport
 
 PREFIX = "/api/v1"
 MAX_BODY = 16 * 1024 * 1024
-REFUSAL = "I can't help with that request."
 _LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?", re.IGNORECASE | re.ASCII)
 
 
@@ -59,8 +60,9 @@ class Emulator:
 
     ``latency_s`` passes before every completion, besides the latency of ``faults``. ``credits`` is the account's
     balance at the start, ``prices`` overrides credits per request by model, ``key`` is the one key that is good
-    (None: any is), ``bill`` a file that keeps the bill as JSON lines and is carried on if it exists. ValueError for
-    prices that make no sense, OSError for a bill that cannot be written. Close it, or use it as a context.
+    (None: any is), ``bill`` a file that keeps the bill as JSON lines and is carried on if it exists, ``answers`` what
+    is said to questions that are known. ValueError for prices that make no sense, OSError for a bill that cannot be
+    written. Close it, or use it as a context.
     """
 
     latency_s: float = 0.0
@@ -69,10 +71,13 @@ class Emulator:
     prices: Mapping[str, int] = field(default_factory=dict)
     key: str | None = field(default=None, repr=False)
     bill: str | os.PathLike[str] | None = None
+    answers: AnswerKey | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self._prices = price_list(self.prices)
+        self._mind = Mind(self.answers, self.faults)
         self._bill = Bill(self.bill)
+        self._unseen: deque[tuple[float, int]] = deque()
         self._admitted: deque[float] = deque()
         self._started: float | None = None
 
@@ -122,6 +127,8 @@ class Emulator:
             return Reply(0, (), (), end="refuse")
         if path == f"{PREFIX}/chat/completions" and call.method == "POST":
             return self._attempt(call, since, outage)
+        while self._unseen and self._unseen[0][0] <= since:
+            self._unseen.popleft()
         reply = self._look_up(call, path, query, outage)
         return _labelled(reply, f"req_{hashlib.sha256(call.target.encode()).hexdigest()[:16]}")
 
@@ -139,7 +146,8 @@ class Emulator:
         return error_reply(404, f"Unknown request URL: {call.method} {path}.", "unknown_url")
 
     def _account(self) -> Reply:
-        account = {"email": "you@emulator.localhost", "credits": self.balance, "total_images": 0, "plan": "starter"}
+        shown = self.balance + sum(credits for _, credits in self._unseen)
+        account = {"email": "you@emulator.localhost", "credits": shown, "total_images": 0, "plan": "starter"}
         return json_reply(200, account)
 
     def _models(self) -> Reply:
@@ -153,6 +161,8 @@ class Emulator:
         answered = turn.reply.end in ("whole", "cut") or turn.reply.stop_at is not None
         status = turn.reply.status if answered else None
         self._bill.add(Billed(number, turn.model, turn.credits, status, turn.fault, sha256, turn.id, round(since, 6)))
+        if turn.credits and self.faults.late_charge_s:
+            self._unseen.append((since + self.faults.late_charge_s, turn.credits))
         return _labelled(turn.reply, f"req_{number:08d}{sha256}")
 
     def _take_turn(self, call: Call, since: float, outage: Outage | None, number: int) -> _Turn:
@@ -181,14 +191,16 @@ class Emulator:
         if draw.status is not None:
             reply = replace(self._failure(draw.status, "The emulator was told to fail."), delay_s=delay_s)
             return _Turn(reply, question.model, price if self.faults.bills_errors else 0, draw.kind)
-        answer = _think(question, place)
+        said = self._mind.say(question, place.number)
+        answer = _write(said, question, place)
         whole = stream_reply(answer, with_usage=question.with_usage) if question.stream else completion_reply(answer)
         reply = replace(damage(whole, draw, self.faults), delay_s=delay_s)
         if draw.kind in (None, "slow_body"):
             charged = True
         else:
             charged = self.faults.bills_cut if draw.kind in LOST else self.faults.bills_errors
-        return _Turn(reply, question.model, price if charged else 0, draw.kind, answer.id)
+        faults = "+".join((*filter(None, [draw.kind]), *said.faults)) or None
+        return _Turn(reply, question.model, price if charged else 0, faults, answer.id)
 
     def _unauthorized(self, call: Call) -> Reply | None:
         scheme, _, token = call.headers.get("authorization", "").strip().rpartition(" ")
@@ -245,23 +257,22 @@ def too_large() -> Reply:
     return _labelled(error_reply(413, "The request is too large.", "request_too_large"), "req_size")
 
 
-def _think(question: Question, place: _Place) -> Answer:
-    refused = question.model in REFUSING and any(REFUSAL_MARKER in text for text in question.texts)
-    text = REFUSAL if refused else compose_reply(question.texts, question.digest)
-    cut = False
+def _write(said: Said, question: Question, place: _Place) -> Answer:
+    """What was said, as a completion: cut to the tokens asked for, counted, named."""
+    text, cut = said.text, False
     if question.max_tokens is not None:
         text, cut = cut_tokens(text, question.max_tokens)
-    asked = sum(count_tokens(said) + 4 for said in question.texts) + 3  # OpenAI's own overhead per message
-    said = count_tokens(text)
-    unique = hashlib.sha256(question.digest + str(place.number).encode()).hexdigest()[:29]
+    asked = sum(count_tokens(told) + 4 for told in question.texts) + 3  # OpenAI's own overhead per message
+    spoken = count_tokens(text)
+    unique = hashlib.sha256(question.digest(question.texts[-1]) + str(place.number).encode()).hexdigest()[:29]
     return Answer(
         id=f"chatcmpl-{unique}",
         created=EPOCH + int(place.since_s),
         model=UPSTREAM[question.model].id,
         text=text,
         finish_reason="length" if cut else "stop",
-        refused=refused,
-        usage={"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said},
+        refused=said.refused,
+        usage={"prompt_tokens": asked, "completion_tokens": spoken, "total_tokens": asked + spoken},
     )
 
 

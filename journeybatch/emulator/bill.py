@@ -15,9 +15,9 @@ class Billed:
     """One request to chat/completions that arrived.
 
     ``attempt`` counts from 1. ``status`` is the HTTP status it was answered with, None if it was not answered.
-    ``fault`` names what was done to it on purpose, None if nothing. ``sha256`` is the first 16 hex digits of the
-    request body's digest, ``id`` the completion's id where one was computed, ``at_s`` the seconds since the
-    emulator began to serve.
+    ``fault`` names what was done to it on purpose, with + between several, None if nothing. ``sha256`` is the first 16
+    hex digits of the request body's digest, ``id`` the completion's id where one was computed, ``at_s`` the seconds
+    since the emulator began to serve.
     """
 
     attempt: int
@@ -72,4 +72,10 @@ class Bill:
 
 def read_bill(path: str | os.PathLike[str]) -> list[Billed]:
     """The records of a bill file. ValueError for a line that is none, which no kill of ours can produce."""
-    return [Billed(**json.loads(line)) for line in Path(path).read_text().splitlines()]
+    records = []
+    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+        try:
+            records.append(Billed(**json.loads(line)))
+        except (ValueError, TypeError):
+            raise ValueError(f"{path}: line {number} is no record of a bill; give another file, or move it") from None
+    return records

@@ -26,6 +26,20 @@ KINDS = (
 )
 """Faults other than statuses. Each is a field of ``Faults``: the share of attempts it befalls."""
 
+SLIPS = (
+    "pack_drop",
+    "pack_double",
+    "pack_invent",
+    "pack_swap_id",
+    "pack_reorder",
+    "pack_garble",
+    "invalid_field",
+    "bad_json",
+    "prose",
+)
+"""What a model gets wrong in a reply that is whole and paid for. Each is a field of ``Faults``: the share of the
+replies that it can befall, each for itself."""
+
 LOST = frozenset({"truncate", "cut", "reset", "stream_without_end"})
 """Faults that lose an answer which the model has given: ``bills_cut`` says whether it was charged."""
 
@@ -97,6 +111,14 @@ class Draw:
     latency_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Slips:
+    """What one reply gets wrong, if it can, and the chances in it."""
+
+    kinds: frozenset[str]
+    rng: Random
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
     """What goes wrong. Rates are shares of attempts, between 0 and 1 and at most 1 together.
@@ -108,9 +130,18 @@ class Faults:
     ``hang``: no answer; the connection closes after ``hang_s`` seconds (None: never). ``stream_without_end``: SSE
     without its last events; for a request that is no stream the same as ``truncate``.
 
+    Beside those, in replies that are whole and charged like any (shares of the replies concerned, each for itself):
+    ``pack_drop``, ``pack_double``, ``pack_invent``, ``pack_reorder``, ``pack_swap_id``, ``pack_garble``: in the reply
+    to a pack, an item is missing, stands twice with differing answers, was never asked for, the order is another, an
+    id is misspelt, an item is not JSON. ``prose``: a JSON reply with prose and a code fence around it. ``bad_json``:
+    one with a trailing comma or its end missing. ``invalid_field``: a structured answer with a value that its field
+    cannot take. ``pack_drift`` p: in a pack of n, an item's answer differs with probability p · (n - 1), at most 1,
+    from what it is alone; always the same items, and more of them in larger packs.
+
     ``requests_per_minute``: at most so many in any 60 seconds, 429 with ``Retry-After`` beyond. ``bills_errors``:
     failed requests that got as far as the model are charged (not: outages, rate limit, refused requests).
-    ``bills_cut``: answers lost on the way back are charged.
+    ``bills_cut``: answers lost on the way back are charged. ``late_charge_s``: the account's balance shows a charge so
+    many seconds after the request.
     """
 
     seed: int = 0
@@ -126,6 +157,16 @@ class Faults:
     reset: float = 0.0
     hang: float = 0.0
     stream_without_end: float = 0.0
+    pack_drop: float = 0.0
+    pack_double: float = 0.0
+    pack_invent: float = 0.0
+    pack_swap_id: float = 0.0
+    pack_reorder: float = 0.0
+    pack_garble: float = 0.0
+    invalid_field: float = 0.0
+    bad_json: float = 0.0
+    prose: float = 0.0
+    pack_drift: float = 0.0
     slow_body_s: float = 5.0
     cut_at: int | None = None
     reset_at: int | None = None
@@ -135,17 +176,18 @@ class Faults:
     requests_per_minute: int | None = None
     bills_errors: bool = False
     bills_cut: bool = True
+    late_charge_s: float = 0.0
 
     def __post_init__(self) -> None:
         for status in self.statuses:
             _check_status("statuses", status)
-        for name, rate in self.rates:
+        for name, rate in [*self.rates, *((name, getattr(self, name)) for name in (*SLIPS, "pack_drift"))]:
             if not 0 <= rate <= 1:
                 raise FaultsError(f"{name}: a rate lies between 0 and 1, not {rate!r}")
         total = sum(rate for _, rate in self.rates)
         if total > 1 + 1e-9:
             raise FaultsError(f"the rates of all faults together are {total:g}, which is more than 1")
-        for name in ("retry_after_s", "slow_body_s", "cut_at", "reset_at", "hang_s"):
+        for name in ("retry_after_s", "slow_body_s", "cut_at", "reset_at", "hang_s", "late_charge_s"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < math.inf:
                 raise FaultsError(f"{name}: must be 0 or more, not {value!r}")
@@ -194,6 +236,15 @@ class Faults:
                 return Draw(name, int(name) if name.isdigit() else None, where, latency_s)
             u -= rate
         return Draw(where=where, latency_s=latency_s)
+
+    def slips(self, attempt: int) -> Slips | None:
+        """What the reply to the attempt with this number gets wrong, if it is a reply that can; None for nothing."""
+        chances = [(kind, rate) for kind in SLIPS if (rate := getattr(self, kind))]
+        if not chances:
+            return None
+        rng = Random(f"{self.seed}:{attempt}:slips")  # noqa: S311  not the draw's own: both may befall an attempt
+        kinds = frozenset(kind for kind, rate in chances if rng.random() < rate)
+        return Slips(kinds, rng) if kinds else None
 
     def outage(self, since_start_s: float) -> Outage | None:
         """The outage at that moment, if there is one."""

@@ -8,6 +8,7 @@
     cut: 0.01
     latency: {lognormal: {median: 0.2, sigma: 0.5}}     # or 0.05, or {uniform: [0.01, 0.1]}
     outages: [[10, 25, 503], [60, 70, refuse]]
+    pack_drop: 0.1
 """
 
 from __future__ import annotations

@@ -5,11 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from journeybatch.catalog import MODELS
 from journeybatch.emulator.shapes import Json, Reply, error_reply
 
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
 ROLES = ("system", "user", "assistant")
+_FORM = ("stream", "stream_options", "max_tokens", "max_completion_tokens")  # how an answer comes, not what it says
 
 
 class Rejected(Exception):
@@ -23,14 +28,21 @@ class Rejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request that can be answered. ``digest`` (32 bytes) depends on model, messages and parameters only."""
+    """A request that can be answered: the messages' ``texts``, and a ``root`` for digests of its last text."""
 
     model: str
     texts: list[str]
-    digest: bytes
+    root: _Hash
     max_tokens: int | None
     stream: bool
     with_usage: bool
+
+    def digest(self, last: str) -> bytes:
+        """32 bytes that depend on the model, the messages with ``last`` as the last one's text, and the parameters;
+        not on ``max_tokens``, which only says how much of an answer is heard."""
+        hashed = self.root.copy()
+        hashed.update(last.encode("utf-8", "surrogatepass"))
+        return hashed.digest()
 
 
 def read_question(body: bytes) -> Question:
@@ -49,12 +61,14 @@ def read_question(body: bytes) -> Question:
         missing = f"The model `{model}` does not exist or you do not have access to it."
         raise Rejected(error_reply(404, missing, "model_not_found"), model)
     _check_parameters(asked, model)
-    telling = {name: value for name, value in asked.items() if name not in ("stream", "stream_options")}
+    *before, last = asked["messages"]
+    telling = {name: value for name, value in asked.items() if name not in _FORM}
+    telling["messages"] = [*before, {name: value for name, value in last.items() if name != "content"}]
     options = asked.get("stream_options")
     return Question(
         model=model,
         texts=texts,
-        digest=hashlib.sha256(json.dumps(telling, sort_keys=True).encode()).digest(),
+        root=hashlib.sha256(json.dumps(telling, sort_keys=True).encode()),
         max_tokens=asked.get("max_completion_tokens") or asked.get("max_tokens"),
         stream=bool(asked.get("stream")),
         with_usage=isinstance(options, dict) and options.get("include_usage") is True,

@@ -58,9 +58,7 @@ _SENTENCES = (
 def compose_reply(texts: list[str], digest: bytes) -> str:
     """The answer to a conversation, given its messages' texts in order and the request's digest."""
     prompt = texts[-1]
-    labels, rest = find_labels(texts)
-    if not labels and "sentiment" in " ".join(text[:_LOOKED_AT] for text in texts).lower():
-        labels = ["positive", "negative", "neutral"]
+    labels, rest = offered_labels(texts)
     if labels:
         return choose_label(labels, rest, digest)
     if _QUANTITY.search(prompt):
@@ -71,6 +69,14 @@ def compose_reply(texts: list[str], digest: bytes) -> str:
     start = digest[4] % max(1, len(words) - length)
     quote = " ".join(words[start : start + length]).strip(".,;:!?") or "nothing at all"
     return _SENTENCES[digest[5] % len(_SENTENCES)].format(quote=quote)
+
+
+def offered_labels(texts: list[str]) -> tuple[list[str], str]:
+    """The labels to choose from, also where only a sentiment is asked for, and the last text without their list."""
+    labels, rest = find_labels(texts)
+    if not labels and "sentiment" in " ".join(text[:_LOOKED_AT] for text in texts).lower():
+        labels = ["positive", "negative", "neutral"]
+    return labels, rest
 
 
 def find_labels(texts: list[str]) -> tuple[list[str], str]:

@@ -1,0 +1,86 @@
+"""Answers of other directories, looked up by key."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from journeybatch.answers import fields_contract
+from journeybatch.entries import Began, Intent, Received, Settled
+from journeybatch.errors import OutputError
+from journeybatch.history import History
+from journeybatch.items import token
+from journeybatch.journal import Journal, open_journal
+from journeybatch.reading import PLAIN, Reader
+from journeybatch.reuse import Library
+from journeybatch.verdict import ANSWERED
+
+A, B, C = (bytes([letter]) * 16 for letter in b"abc")
+
+
+def completion(text: str) -> bytes:
+    return json.dumps({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}).encode()
+
+
+def replied(journal: Journal, keys: list[bytes], answers: dict[bytes, object], at: float = 5.0) -> None:
+    """A settled reply to ``keys`` in one pack that gives some of them an answer."""
+    number = journal.history.next_request
+    told = [{"id": token(journal.history.id, number, key), "answer": answers[key]} for key in keys if key in answers]
+    text = json.dumps({"answers": told}) if len(keys) > 1 else str(answers[keys[0]])
+    journal.append(Intent(number, 1, b"".join(keys), "m", 1, 1, at))
+    journal.append(Received(number, 1, b"".join(keys), 200, {}, completion(text), 0.5, at))
+    journal.append(Settled(number, 1, "settled", 1, 1, None, None, 200, 0.5, bytes([ANSWERED] * len(keys))))
+
+
+def directory(path: Path, *replies: tuple[list[bytes], dict[bytes, object]]) -> Path:
+    path.mkdir()
+    journal = open_journal(path)
+    journal.append(Began(1, "job", "{}", False, False, 1.0))
+    for keys, answers in replies:
+        replied(journal, keys, answers)
+    journal.close()
+    return path
+
+
+def lent(library: Library, keys: list[bytes], to: History, since: float = 0.0, reader: Reader = PLAIN) -> list[int]:
+    """Which requests were lent."""
+    return [entry.request for entry in library.lend(keys, reader, since, to)]
+
+
+def test_a_reply_is_lent_once_for_all_the_keys_it_answers(tmp_path: Path) -> None:
+    other, own = directory(tmp_path / "o", ([A, B], {A: "a", B: "b"})), History()
+    assert lent(Library([other]), [A, B, C], own) == [0]
+    assert [own.attempts.codes(i) for i in range(len(own.attempts))] == [bytes([ANSWERED, ANSWERED])]
+    assert own.spent == 0
+
+
+def test_a_key_that_its_pack_missed_is_lent_the_reply_that_has_it(tmp_path: Path) -> None:
+    other = directory(tmp_path / "o", ([A, B], {A: "a"}), ([B], {B: "b"}))
+    assert lent(Library([other]), [A, B], History()) == [0, 1]
+    assert lent(Library([other]), [B], History()) == [1]
+
+
+def test_a_key_that_nobody_answered_is_not_lent(tmp_path: Path) -> None:
+    other = directory(tmp_path / "o", ([A, B], {A: "a"}))
+    assert lent(Library([other]), [B, C], History()) == []
+
+
+def test_directories_are_asked_in_their_order(tmp_path: Path) -> None:
+    first = directory(tmp_path / "1", ([B], {B: "b"}))
+    second = directory(tmp_path / "2", ([A], {A: "a"}), ([B], {B: "other"}))
+    assert lent(Library([first, second]), [A, B], History()) == [0, 0]
+    assert lent(Library([second]), [A, B], History()) == [0, 1]
+
+
+def test_what_is_too_old_or_cannot_be_read_is_not_lent(tmp_path: Path) -> None:
+    other = directory(tmp_path / "o", ([A], {A: "a"}), ([B], {B: '{"mood": "good"}'}))
+    assert lent(Library([other]), [A], History(), since=5.0) == [0]
+    assert lent(Library([other]), [A], History(), since=5.1) == []
+    assert lent(Library([other]), [A, B], History(), reader=Reader(fields_contract({"mood": ["good", "bad"]}))) == [1]
+
+
+def test_a_directory_without_a_journal_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=f"{tmp_path}.*no journal here"):
+        Library([tmp_path])
