@@ -116,34 +116,43 @@ class Killed(BaseException):
     """The process is gone."""
 
 
+def kill(flow: Flow, parrot: Parrot, rng: random.Random, after: int, **keys: Any) -> None:
+    """A run that is killed at its request number ``after``, as by SIGKILL: of the journal stays what was given to
+    the file until then. The request may have arrived."""
+    journal, left, count = flow.output / "journal", b"", iter(range(1, after + 1))
+
+    def act(parrot: Parrot, request: httpx.Request) -> None:
+        nonlocal left
+        if next(count) == after:
+            left = journal.read_bytes()
+            if rng.random() < 0.5:
+                parrot.reply(request)
+            raise Killed
+
+    parrot.act = act
+    with pytest.raises((Killed, BaseExceptionGroup)):
+        run(flow, parrot, **keys)
+    journal.write_bytes(left)
+    parrot.act = None
+
+
 @pytest.mark.parametrize("spoil", [None, twisted])
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_anywhere_and_resumed_with_any_pack_nothing_answered_is_bought_again(
     flow: Flow, seed: int, spoil: Any
 ) -> None:
-    rng = random.Random(seed)
+    rng, parrot = random.Random(seed), Parrot(spoil=spoil, seed=seed)
     texts = [f"thing {n % 150}" for n in range(200)]
     flow.write(texts)
-    left = [0]
-
-    def act(parrot: Parrot, request: httpx.Request) -> None:
-        left[0] -= 1
-        if left[0] == 0:
-            if rng.random() < 0.5:
-                parrot.reply(request)
-            raise Killed
-
-    parrot = Parrot(spoil=spoil, act=act, seed=seed)
     for pack in rng.sample([1, 2, 4, 8], 4):
-        left[0] = rng.randint(1, 7)
-        with pytest.raises((Killed, BaseExceptionGroup)):
-            run(flow, parrot, pack=pack, concurrency=3)
+        kill(flow, parrot, rng, rng.randint(1, 7), pack=pack, concurrency=3)
     assert run(flow, parrot, pack=20, concurrency=3).exit_code == 0
     assert checked(flow, parrot)["response"].to_list() == heard(texts)
     settled = set(flow.ledger().filter(outcome="settled")["upstream_id"])
     paid = Counter(task for name, _, _, asked in parrot.bill if name in settled for task in asked)
     assert len(paid) == 150
     assert max(paid.values()) == 1 or spoil, "only what a reply left out is asked again"
+    assert len(parrot.bill) - len(settled) <= 4 * 3, "what was in flight at each kill"
 
 
 def test_a_row_that_every_pack_misses_is_asked_alone_in_the_end(flow: Flow) -> None:
@@ -511,24 +520,14 @@ def test_what_a_cheap_pack_could_not_say_as_asked_goes_up_in_packs(flow: Flow) -
 @pytest.mark.parametrize("seed", range(3))
 def test_a_cascade_killed_in_the_middle_carries_on(flow: Flow, seed: int) -> None:
     rng, parrot = random.Random(seed), weaker("invalid")
-    left = [0]
-
-    def act(_: Parrot, __: httpx.Request) -> None:
-        left[0] -= 1
-        if left[0] == 0:
-            raise Killed
-
-    parrot.act = act
     keys = CASCADE | {"answer": MOOD, "concurrency": 2}
-    for kill in (*rng.sample(range(1, 5), 3), -1):
-        left[0] = kill
-        try:
-            report = run(flow, parrot, pack=rng.choice([1, 2, 5]), **keys)
-        except (Killed, BaseExceptionGroup):
-            continue
-    assert report.exit_code == 0
-    results = checked(flow, parrot)
-    assert results["jb_model"].to_list() == [STRONG if n % 2 else CHEAP for n in range(12)]
+    for after in rng.sample([1, 2, 3], 3):
+        kill(flow, parrot, rng, after, pack=rng.choice([1, 2, 3]), **keys)
+    assert run(flow, parrot, pack=2, **keys).exit_code == 0
+    assert checked(flow, parrot)["jb_model"].to_list() == [STRONG if n % 2 else CHEAP for n in range(12)]
+    settled = set(flow.ledger().filter(outcome="settled")["upstream_id"])
+    paid = Counter((model, task) for name, model, _, asked in parrot.bill if name in settled for task in asked)
+    assert max(paid.values()) == 1
 
 
 def test_a_cheap_answer_stays_where_the_strong_model_has_none(flow: Flow) -> None:
@@ -602,3 +601,18 @@ def test_an_edited_prompt_is_confirmed_with_what_packs_cost(flow: Flow) -> None:
     with pytest.raises(Unanswered, match=r"12 of 12 prompts .* costs 2 credits"):
         run(flow, parrot, pack=6, prompt="Something else about {{ text }}")
     assert parrot.billed == 2
+
+
+@pytest.mark.parametrize("keys", [CASCADE, {"limits": LOOSE}], ids=["cascade", "one model"])
+def test_verify_sees_results_that_the_journal_does_not_bear_out(flow: Flow, keys: dict[str, Any]) -> None:
+    run(flow, weaker("invalid"), answer=MOOD, pack=4, **keys)
+    path, results = flow.output / "results.parquet", flow.results()
+    assert audit(flow.output) == []
+    answered = pl.lit("answered").alias("jb_status")
+    for change, said in (
+        ([answered, pl.lit("q99").alias("jb_request"), pl.lit("00" * 16).alias("jb_key")], "has no answer for them"),
+        ([pl.col("jb_credits") * 2], "credits"),
+        ([pl.col("jb_row") + 1], "does not count from 0"),
+    ):
+        results.with_columns(change).cast({"jb_credits": pl.Decimal(18, 6)}).write_parquet(path)
+        assert said in "\n".join(audit(flow.output))

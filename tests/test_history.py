@@ -9,10 +9,22 @@ from hypothesis import strategies as st
 
 from journeybatch.archive import mapped, read_history, received
 from journeybatch.attempts import FREE, SETTLED, UNKNOWN, Run
-from journeybatch.entries import Began, Finished, GivenUp, Intent, Received, Settled, encode
+from journeybatch.entries import (
+    Began,
+    Borrowed,
+    Finished,
+    GivenUp,
+    Intent,
+    Received,
+    Reread,
+    Settled,
+    Split,
+    encode,
+)
 from journeybatch.errors import OutputError
 from journeybatch.frames import Gap, pack
 from journeybatch.history import History
+from journeybatch.verdict import ANSWERED, MISSED, UNFIT
 
 A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
 BEGAN = Began(1, "job", '{"ask": 1}', False, False, 100.0)
@@ -352,3 +364,44 @@ def test_the_sums_of_the_runs_are_the_sums_of_their_attempts(moves):
         assert run.spent == sum(a.credits[i] for i in own)
         assert run.unknown == sum(a.credits_max[i] - a.credits[i] for i in own)
     assert history.spent == sum(a.credits)
+
+
+# -- packs ---------------------------------------------------------------------------------------------------------
+
+
+def packed(told: History, number: int, keys: list[bytes], codes: list[int]) -> None:
+    joined = b"".join(keys)
+    told.fold(Intent(number, 1, joined, "m", 1, 1, 2.0), 0)
+    told.fold(Received(number, 1, joined, 200, {}, b"", 0.5, 3.0), 100 + number)
+    told.fold(Settled(number, 1, "settled", 1, 1, None, None, 200, 0.5, bytes(codes)), 0)
+
+
+def test_a_row_that_its_pack_missed_goes_into_a_smaller_one():
+    told = History()
+    told.fold(Began(1, "job", "{}", False, False, 1.0, b"one"), 0)
+    keys = [bytes([n]) * 16 for n in range(20)]
+    packed(told, 1, keys, [ANSWERED] * 18 + [MISSED, UNFIT])
+    assert told.rooms == {keys[18]: 5, keys[19]: 1}
+    packed(told, 2, keys[14:19], [ANSWERED] * 4 + [MISSED])
+    assert told.rooms[keys[18]] == 1
+    told.fold(Split(b"".join(keys[:11]), 11), 0)
+    assert told.rooms[keys[0]] == 5, "what was rejected was not paid for: halves are tried"
+
+
+def test_what_another_way_of_reading_misses_may_be_asked_in_as_large_a_pack():
+    told = History()
+    told.fold(Began(1, "job", "{}", False, False, 1.0, b"one"), 0)
+    keys = [A, B]
+    packed(told, 1, keys, [ANSWERED, ANSWERED])
+    told.fold(Began(1, "job", "{}", False, False, 4.0, b"two"), 0)
+    told.fold(Reread(101, b"two", bytes([UNFIT, MISSED])), 0)
+    assert told.attempts.codes(0) == bytes([UNFIT, MISSED])
+    assert told.rooms == {}
+
+
+def test_a_reply_taken_over_begins_no_run():
+    told = History()
+    told.take_over(Borrowed(b"other...", 3, 1, A, "m", 200, {}, b"", 0.5, 1.0), b"", bytes([ANSWERED]), b"")
+    assert told.runs == []
+    told.fold(Began(1, "job", "{}", False, False, 9.0), 0)
+    assert [(run.number, run.began_at, run.sent) for run in told.runs] == [(1, 9.0, 0)]
