@@ -82,6 +82,31 @@ def count(job: Job, history: History, surveyed: Survey, rows: pl.Series, size: i
     return pack_counter(surveyed, msgspec.structs.replace(sizing, limit=limit))(0, rows)
 
 
+def foresee_pilot(
+    job: Job, history: History, surveyed: Survey, standing: Standing, path: Path
+) -> tuple[int, int] | None:
+    """How many requests the first step takes at the least and at the most, whatever the pilot finds; None where there
+    is none to ask."""
+    pilot = pilot_of(job, history, surveyed, standing)
+    if pilot is None:
+        return None
+    alone = singles(surveyed, standing, pilot)
+    rest = standing.wanted[0] & ~alone
+    passed, left = [1], dict(pilot.packs)
+    if not alone.any():
+        found = look(job, history, pilot, path)
+        passed += [trial.size for trial in found.trials]
+        left = {size: packs for size, packs in pilot.packs.items() if size not in passed}
+        left |= {found.size: found.packs} if found.packs else {}
+    spent, totals = int(alone.sum()), []
+    for size, packs in sorted(left.items()):  # this one is asked, and fails
+        spent += len(packs)
+        totals.append(spent + count(job, history, surveyed, rest, passed[-1]))
+        passed.append(size)
+    totals.append(spent + count(job, history, surveyed, rest, passed[-1]))
+    return min(totals), max(totals)
+
+
 def singles(surveyed: Survey, standing: Standing, pilot: Pilot) -> pl.Series:
     """Which rows of the pilot are yet to be asked alone."""
     return standing.wanted[0] & _sampled(surveyed, pilot)

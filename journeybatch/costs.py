@@ -80,17 +80,20 @@ class Savings(msgspec.Struct, frozen=True):
     ``naive``: one request for each row that has an answer or was charged for; ``after_reuse``: one for each distinct
     prompt that this run was charged for; ``after_packing``: one for each request that carried such prompts for the
     first time. In a cascade these three are of the strongest model. ``after_cascade``: the requests that asked
-    something for the first time, of the models they went to. Besides these, ``asked_again`` are charges that bought
-    only what was asked before, ``departed`` those for prompts that are no row's any more.
+    something for the first time, of the models they went to. Besides these, ``pilot`` are charges for packs that were
+    asked only to compare, ``asked_again`` those that bought only what was asked before, ``departed`` those for prompts
+    that are no row's any more.
 
-    ``naive`` − what each stage saves + ``asked_again`` + ``departed`` = ``spent``, at both ends. ``in_doubt`` may
-    have been charged besides. ``saved`` is ``naive`` − ``spent``; a run that had to ask much again has less than 0.
+    ``naive`` − what each stage saves + ``pilot`` + ``asked_again`` + ``departed`` = ``spent``, at both ends.
+    ``in_doubt`` may have been charged besides. ``saved`` is ``naive`` − ``spent``; a run that had to ask much again has
+    less than 0.
     """
 
     naive: Cost
     after_reuse: Cost
     after_packing: Cost
     after_cascade: Cost
+    pilot: Cost
     asked_again: Cost
     departed: Cost
     spent: Cost

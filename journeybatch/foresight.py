@@ -8,10 +8,12 @@ import msgspec
 
 from journeybatch import survey
 from journeybatch.asking import Ask
-from journeybatch.costs import Cost
+from journeybatch.calibration import foresee_pilot
+from journeybatch.costs import Cost, cost
 from journeybatch.errors import JobError, TemplateError
 from journeybatch.history import History
 from journeybatch.job import Job
+from journeybatch.journal import NAME
 from journeybatch.planning import Plan, plan
 from journeybatch.standing import Standing
 from journeybatch.survey import Survey
@@ -26,10 +28,48 @@ def plan_job(job: Job, surveyed: Survey, history: History, now: float, *, repars
     read before can be read no more. Raises OutputError for a file of the day's credits that is foreign or damaged."""
     standing, sizing = job.stand(history, surveyed, now), job.sizing(history)
     planned = plan(surveyed, standing, job.asks, sizing, concurrency=job.spec.concurrency, history=history)
+    if job.rows(history) is None:
+        planned = _with_pilot(job, planned, foresee_pilot(job, history, surveyed, standing, job.spec.output / NAME))
     planned = msgspec.structs.replace(planned, edited=asked_again(job, planned, surveyed, history, reparsed))
     return msgspec.structs.replace(
-        planned, warnings=_warnings(job, planned, now), notes=_notes(job, planned, surveyed, standing)
+        planned,
+        warnings=_warnings(job, planned, now),
+        notes=_notes(job, planned, surveyed, standing) + _decisions(job, history, surveyed),
     )
+
+
+def _with_pilot(job: Job, planned: Plan, requests: tuple[int, int] | None) -> Plan:
+    """``planned`` with what the first model is asked by a pilot and after it, in so many requests."""
+    if requests is None:
+        return planned
+    costs, (_, _, price) = planned.costs, job.asks[0][0]
+    alone = cost(int(planned.wanted[0].sum()), price)
+    best, worst = (cost(number, price) - alone for number in requests)
+    outlook = msgspec.structs.replace(
+        costs,
+        after_packing=cost(requests[0], job.asks[0][-1][2]),
+        best=costs.best + best,
+        expected=None,
+        worst=costs.worst + worst,
+    )
+    return msgspec.structs.replace(
+        planned,
+        costs=outlook,
+        requests=outlook.best.requests,
+        credits_min=outlook.best.credits_min,
+        credits_expected=None,
+        credits_max=outlook.worst.credits_max,
+    )
+
+
+def _decisions(job: Job, history: History, surveyed: Survey) -> list[str]:
+    """What a measurement decided, or will."""
+    if job.spec.pack.rows == "auto" and job.rows(history) is None:
+        return [
+            f"pack: auto: a pilot asks about {job.spec.pack.pilot} rows alone and in packs of growing sizes; the plan "
+            "tells the best and the worst it may find; where it cannot pay there is none, and each row goes alone"
+        ]
+    return [f"{found.what}: {found.why}" for found in job.decisions(history, surveyed)]
 
 
 def asked_again(job: Job, planned: Plan, surveyed: Survey, history: History, reparsed: bool = False) -> int:

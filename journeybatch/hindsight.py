@@ -81,10 +81,11 @@ def savings(history: History, attempts: pl.DataFrame, surveyed: Survey, facts: p
     settled = attempts.filter(pl.col("charge") == SETTLED)
     carried = _carried(history, settled["attempt"], surveyed)
     charged = settled.join(
-        carried.group_by("attempt").agg(pl.col("known").any(), pl.col("new").any(), pl.col("begun").sum()),
+        carried.group_by("attempt").agg(pl.col("known", "new", "trial").any(), pl.col("begun").sum()),
         on="attempt",
         how="left",
-    ).with_columns(pl.col("known", "new").fill_null(False), pl.col("begun").fill_null(0))
+    ).with_columns(pl.col("known", "new", "trial").fill_null(False), pl.col("begun").fill_null(0))
+    pilot, charged = charged.filter("trial"), charged.filter(~pl.col("trial"))
     first, begun = charged.filter("new"), charged.filter(pl.col("begun") > 0)
     prompts, strongest = int(begun["begun"].sum()), asks[-1][2]
     if asks[-1][0].tier:
@@ -101,6 +102,7 @@ def savings(history: History, attempts: pl.DataFrame, surveyed: Survey, facts: p
         after_reuse=after_reuse,
         after_packing=after_packing,
         after_cascade=_sum(first),
+        pilot=_sum(pilot),
         asked_again=_sum(charged.filter(pl.col("known") & ~pl.col("new"))),
         departed=_sum(charged.filter(~pl.col("known"))),
         spent=spent,
@@ -111,7 +113,8 @@ def savings(history: History, attempts: pl.DataFrame, surveyed: Survey, facts: p
 
 def _carried(history: History, attempts: pl.Series, surveyed: Survey) -> pl.DataFrame:
     """One line per prompt of ``attempts``: the ``row`` it is of, as the key of its first step (null: of none any
-    more, then it is not ``known``), whether it is ``new``, and whether its row had not ``begun`` before."""
+    more, then it is not ``known``), whether it is ``new``, whether its row had not ``begun`` before, and whether it was
+    asked only to compare (``trial``)."""
     import polars as pl
 
     keys: list[bytes] = []
@@ -121,7 +124,9 @@ def _carried(history: History, attempts: pl.Series, surveyed: Survey) -> pl.Data
         keys += asked
         index += [i] * len(asked)
     ways = pl.concat([pl.DataFrame({"key": step, "row": surveyed.keys}) for step in surveyed.steps]).unique("key")
-    carried = pl.DataFrame({"key": keys, "attempt": index}, schema={"key": pl.Binary, "attempt": pl.UInt32})
+    trials = [key in history.trials for key in keys]
+    schema = {"key": pl.Binary, "attempt": pl.UInt32, "trial": pl.Boolean}
+    carried = pl.DataFrame({"key": keys, "attempt": index, "trial": trials}, schema=schema)
     known = pl.col("row").is_not_null()
     return carried.join(ways, on="key", how="left", maintain_order="left").with_columns(
         known=known,

@@ -6,6 +6,7 @@ All that is cheap to check is checked here, before a directory is made or a row 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from journeybatch.daybook import DAYBOOK, taken_today
 from journeybatch.decision import BOUND, SIZE, bound_basis, decided, size_basis
 from journeybatch.economy import seconds
 from journeybatch.endpoint import choose_endpoint, provider_of
+from journeybatch.entries import Decided
+from journeybatch.errors import TableError
 from journeybatch.history import History
 from journeybatch.items import overhead
 from journeybatch.packing import Limit, Sizing
@@ -149,13 +152,17 @@ class Job(msgspec.Struct, frozen=True):
         policy = Policy(spec.rules, self.tries, spec.retry.on_unknown, self.since(history, now), bound)
         return stand(history, surveyed, self.ask.steps, policy, [len(way.tiers) - 1 for way in self.ways])
 
+    def decisions(self, history: History, surveyed: Survey) -> list[Decided]:
+        """What measurements have decided for this job."""
+        about = [(SIZE, size_basis(self.spec, self.ask.text, self.reader.identity))]
+        if surveyed.labels is not None:
+            basis = bound_basis(self.spec, self.ask.text, self.reader.identity, surveyed.labels.digest)
+            about.append((BOUND, basis))
+        return [found for what, basis in about if (found := decided(history, what, basis)) is not None]
+
     def bound(self, history: History, surveyed: Survey) -> float | None:
         """Below which score an answer goes up, where that was found for these labels."""
-        if surveyed.labels is None:
-            return None
-        basis = bound_basis(self.spec, self.ask.text, self.reader.identity, surveyed.labels.digest)
-        found = decided(history, BOUND, basis)
-        return None if found is None else found.value
+        return next((found.value for found in self.decisions(history, surveyed) if found.what == BOUND), None)
 
     def rows(self, history: History) -> int | None:
         """Most rows in a request; None where a pilot has yet to find it."""
@@ -224,6 +231,10 @@ def bind(
         else table.Source(path, given.columns, given.where)
     )
     schema = table.schema(source)
+    if spec.target is not None and spec.target not in schema:
+        near = get_close_matches(spec.target, schema, n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise TableError(f"target: no column is called {spec.target!r}{meant} (columns: {', '.join(schema)})")
     check_collisions(schema, spec.answer.contract, spec.output_prefix or "")
     provider = provider_of(spec.api, world.environ)
     measured = measured_prices(world.prices, provider) if world.prices else {}

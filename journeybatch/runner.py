@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -20,7 +21,7 @@ from journeybatch.client import Client
 from journeybatch.daybook import Daybook, open_daybook
 from journeybatch.directory import discard_if_unused
 from journeybatch.dispatch import Dispatch, Ending, balance_of, connected
-from journeybatch.entries import Finished
+from journeybatch.entries import Decided, Finished
 from journeybatch.errors import DiskFull, InputChanged, JobError, Outage, RunStopped, TableError
 from journeybatch.hindsight import Hindsight, look_back
 from journeybatch.job import Job, World
@@ -258,10 +259,15 @@ def _summary(
         seconds=round(ended - run.began_at, 3) if run else 0.0,
         stopped_by=ending.stop.reason if ending.stop else "signal" if ending.signal else None,
         exit_code=exit_code,
+        decisions=[_told(found) for found in job.decisions(history, ready.surveyed)],
         costs=hindsight.costs if hindsight else None,
         models=hindsight.models if hindsight else None,
         failures=hindsight.failures if hindsight else None,
     )
+
+
+def _told(found: Decided) -> dict[str, Any]:
+    return {"what": found.what, "value": found.value if math.isfinite(found.value) else None, "why": found.why}
 
 
 def _known(first: int | float | None, otherwise: int | float | None) -> int | float | None:

@@ -36,7 +36,8 @@ class Credits(msgspec.Struct, frozen=True, kw_only=True):
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The run as one value; ``started_at`` and ``finished_at`` in Unix seconds, None while it has not. ``costs``,
-    ``models`` and ``failures`` are None while the run lasts, and where a signal ended it."""
+    ``models`` and ``failures`` are None while the run lasts, and where a signal ended it. ``decisions`` are what
+    measurements have found: ``what``, ``value`` and ``why``."""
 
     job: str
     run: int
@@ -53,6 +54,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     costs: Savings | None = None
     models: dict[str, Share] | None = None
     failures: dict[str, int] | None = None
+    decisions: list[dict[str, Any]] = []
 
     def json(self) -> dict[str, Any]:
         """As it stands in the file: times in ISO 8601, UTC."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from journeybatch.asking import Ask, Messages
-from journeybatch.errors import InputChanged, TemplateError
+from journeybatch.errors import InputChanged, TableError, TemplateError
 from journeybatch.items import spelled
 from journeybatch.records import Prompt
 
@@ -80,9 +80,13 @@ class Survey(msgspec.Struct, frozen=True):
         return [rows & (place == way) for way in range(ways)]
 
     def check_problems(self) -> None:
-        """Raises TemplateError with the rows that cannot be rendered."""
+        """Raises TemplateError with the rows that cannot be rendered, TableError where a target labels no row."""
         if self.problems:
             raise TemplateError(describe(self.problems))
+        if self.labels is not None and self.labels.rows.is_empty() and self.rows:
+            raise TableError(
+                "the target has no labels: every cell of its column is empty; fill it for a random sample of the rows"
+            )
 
 
 Extent = tuple[int, int | None, int]
@@ -136,7 +140,7 @@ def _labels(column: pl.Series, row: int) -> pl.DataFrame:
     import polars as pl
 
     found = pl.DataFrame({"label": column.cast(pl.String)}).with_row_index("row", offset=row)
-    return found.select(pl.col("row").cast(pl.Int64), "label").drop_nulls()
+    return found.select(pl.col("row").cast(pl.Int64), "label").filter(pl.col("label").str.strip_chars() != "")
 
 
 def _labelled(rows: pl.DataFrame, keys: pl.Series) -> Labels:

@@ -85,7 +85,6 @@ def test_an_answer_is_weak_when_cut_off_or_below_a_bound():
         {"disagree": 10},
         {"disagree": True},
         {"disagree": 3, "field": "x"},
-        {"field": "x"},
         {"field": "x", "below": "low"},
         {"field": "x", "below": True},
         {"field": "x", "below": math.nan},

@@ -43,7 +43,7 @@ def test_progress_counts_rows_once_however_often_they_are_asked(flow: Flow) -> N
     flow.write([f"thing {n % 6}" for n in range(12)])
     parrot = Parrot(spoil=lambda items, _: items[1:])
     rows = flow.run({"transport": parrot}, pack=6).summary["rows"]
-    assert rows == {"total": 12, "answered": 12, "failed": 0, "pending": 0, "reused": 6}
+    assert rows == {"total": 12, "answered": 12, "failed": 0, "pending": 0, "reused": 6, "refused": 0}
 
 
 STEPS = st.lists(

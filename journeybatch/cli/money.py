@@ -24,6 +24,11 @@ def tell_outlook(costs: Outlook, models: tuple[str, ...]) -> None:
     ):
         if before != after:
             lines.append(_line(name, after))
+    if not cascade and costs.best.requests != costs.worst.requests:  # a pilot decides about packs
+        lines[-1:] = [
+            _line("packed, best", costs.best, "the largest packs agree"),
+            _line("packed, worst", costs.worst, "none does"),
+        ]
     if cascade:
         lines.append(_line("cascade, best", costs.best, f"no row goes up from {models[0]}"))
         lines.append(
@@ -45,6 +50,7 @@ def tell_savings(costs: dict[str, Any], *, cascade: bool) -> None:
             lines.append(_line(name.replace("_", " "), stages[name]))
         before = stages[name]
     for name, why in (
+        ("pilot", "packs asked only to compare"),
         ("asked_again", "nothing in them was asked for the first time"),
         ("departed", "for what no row asks any more"),
     ):

@@ -112,6 +112,8 @@ def _tell(report: Report) -> None:
     )
     for remark in remarks(summary):
         screen.out(remark)
+    for decision in summary["decisions"]:
+        screen.out(f"{decision['what']}: {screen.safe(decision['why'])}")
     if summary["costs"]:
         money.tell_savings(summary["costs"], cascade=len(summary["models"]) > 1)
         money.tell_models(summary["models"])
