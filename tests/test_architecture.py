@@ -132,7 +132,6 @@ OWNERS = {
     "rapidfuzz": {"agreement"},
     "numpy": {"evaluation/numerics"},
     "scipy": {"evaluation/numerics"},
-    "statsmodels": {"evaluation/comparison", "evaluation/classification"},
 }
 
 

@@ -1,5 +1,6 @@
 """Evaluations simulated from a known truth: intervals hold it as often as they say, and equal variants are called
-different no more often than agreed. The default run draws a few of them; `make prove` a thousand of each kind."""
+different no more often than agreed. The default run draws a few of them; `make prove` a thousand of each kind, whose
+figures stand as properties in pytest's `--junit-xml`."""
 
 from collections.abc import Callable
 
@@ -11,6 +12,8 @@ from journeybatch.evaluation.comparison import compare
 from journeybatch.evaluation.estimates import Terms
 from journeybatch.evaluation.intervals import estimate
 from journeybatch.evaluation.repeats import components
+from journeybatch.evaluation.statistics import find
+from journeybatch.evaluation.thrift import price_of_right
 
 TERMS = Terms(resamples=1_999)
 FEW, MANY = 40, 1_000
@@ -23,7 +26,7 @@ def shares(rows: int, accuracy: float) -> Draw:
 
 
 def graded(rows: int) -> Draw:
-    """Token F1 as it is seen: a third all right, a fifth all wrong, the others between. The mean is 1/3 + 7/15 · 0.6."""
+    """Token F1 as it is often seen: a third all right, a fifth all wrong, the others about 0.6."""
 
     def draw(rng):
         kind = rng.random(rows)
@@ -123,48 +126,84 @@ def test_in_a_few_evaluations_rows_of_clusters_taken_as_independent_mislead():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("draw", "truth"), TRUTHS)
-def test_intervals_hold_the_truth_as_often_as_they_say(draw, truth):
+def test_intervals_hold_the_truth_as_often_as_they_say(draw, truth, record_property):
     found = coverage(draw, truth, MANY)
-    print(f"coverage {found:.1%}")
+    record_property("coverage", found)
     assert 0.93 <= found <= 0.97
 
 
 @pytest.mark.slow
-def test_an_interval_that_takes_rows_of_clusters_as_independent_does_not():
+def test_an_interval_that_takes_rows_of_clusters_as_independent_does_not(record_property):
     found = coverage(grouped(60, 0.6, 9, binary=True), 0.6, MANY, naive=True)
-    print(f"naive coverage {found:.1%}")
+    record_property("coverage", found)
     assert found < 0.9
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("draw", EQUALS)
-def test_equal_variants_are_called_better_in_at_most_one_of_twenty_evaluations(draw):
+def test_intervals_of_differences_hold_the_truth(draw, record_property):
+    rng = np.random.default_rng(20241104)
+    found = [compare(("A", "B"), *draw(rng), terms=TERMS).interval for _ in range(MANY)]
+    held = sum(each.low <= 0 <= each.high for each in found) / MANY
+    record_property("coverage", held)
+    assert 0.93 <= held <= 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("draw", EQUALS)
+def test_equal_variants_are_called_better_in_at_most_one_of_twenty_evaluations(draw, record_property):
     found = calls(draw, MANY)
-    print(found)
+    record_property("called", found)
     assert found["better"] <= 0.05
     assert found["different"] <= 0.05 + 2 * (0.05 * 0.95 / MANY) ** 0.5  # the level itself is seen with some noise
 
 
 @pytest.mark.slow
-def test_a_test_that_takes_rows_of_clusters_as_independent_calls_them_better_far_more_often():
+def test_a_test_that_takes_rows_of_clusters_as_independent_calls_them_better_far_more_often(record_property):
     found = calls(naive_in_clusters, MANY)
-    print("naive", found)
+    record_property("called", found)
     assert found["better"] > 0.1
 
 
 @pytest.mark.slow
-def test_a_difference_that_is_called_detectable_is_seen_in_four_of_five_evaluations():
+def test_of_a_family_of_equal_variants_any_is_called_different_in_at_most_one_of_twenty_evaluations(record_property):
+    rng = np.random.default_rng(20241105)
+    wrong = raw = 0
+    for _ in range(MANY):
+        ease = rng.beta(1.2, 0.8, 300)
+        seen = find({name: (rng.random(300) < ease) * 1.0 for name in "ABCDEF"}, "A", terms=TERMS).comparisons
+        wrong += any(each.verdict != "undecided" for each in seen)
+        raw += any(each.p <= 0.05 for each in seen)
+    record_property("called", {"corrected": wrong / MANY, "raw": raw / MANY})
+    assert wrong / MANY <= 0.05 < raw / MANY
+
+
+@pytest.mark.slow
+def test_a_difference_that_is_called_detectable_is_seen_in_four_of_five_evaluations(record_property):
     smallest = power.detectable_share(400, 0.3)
 
     def draw(rng):
         kind = rng.random(400)
-        before = (kind < (0.3 - smallest) / 2) | (kind > 0.6)
-        after = ((kind > 0.3 - (0.3 - smallest) / 2 - smallest) & (kind < 0.3)) | (kind > 0.6)
-        return before * 1.0, after * 1.0
+        only_before, only_after = kind < (0.3 - smallest) / 2, (kind >= (0.3 - smallest) / 2) & (kind < 0.3)
+        both = kind > 0.6
+        return (only_before | both) * 1.0, (only_after | both) * 1.0
 
     found = calls(draw, MANY)["better"]
-    print(f"power {found:.1%} at {smallest:.4f}")
+    record_property("power", found)
     assert found == pytest.approx(0.8, abs=0.03)
+
+
+@pytest.mark.slow
+def test_a_right_answer_costs_what_its_interval_says_also_where_hard_rows_cost_more(record_property):
+    rng = np.random.default_rng(20241106)
+    held = 0
+    for _ in range(MANY):
+        hard = rng.random(300) < 0.3
+        right = rng.random(300) < np.where(hard, 0.4, 0.9)
+        found = price_of_right(right * 1.0, np.where(hard, 4.0, 1.0)).interval
+        held += found.low <= (0.7 + 0.3 * 4) / (0.7 * 0.9 + 0.3 * 0.4) <= found.high
+    record_property("coverage", held / MANY)
+    assert 0.93 <= held / MANY <= 0.97
 
 
 @pytest.mark.slow
@@ -176,5 +215,5 @@ def test_more_samples_shrink_the_error_as_foretold():
         return (rng.random((400, samples)) < own[:, None]) * 1.0
 
     foretold = np.mean([components(asked(4)).error_with(16) for _ in range(200)])
-    seen = np.std([estimate(asked(16).mean(axis=1), terms=TERMS).value for _ in range(MANY)])
+    seen = np.std([np.mean(asked(16)) for _ in range(MANY)])
     assert seen == pytest.approx(foretold, rel=0.07)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -90,11 +91,14 @@ def cohens_kappa(table: Sequence[Sequence[int]], confidence: float = 0.95) -> tu
     rows = float(counts.sum())
     if rows == 0 or float(counts.sum(axis=0) @ counts.sum(axis=1)) == rows * rows:
         return None, None
-    from statsmodels.stats.inter_rater import cohens_kappa as estimated
-
-    found = estimated(counts)
-    kappa, error = float(found.kappa), float(found.std_kappa)
-    if not error > 1e-12:
+    share = counts / rows
+    row, column = share.sum(axis=1), share.sum(axis=0)
+    seen, chance = float(np.trace(share)), float(row @ column)
+    kappa = (seen - chance) / (1 - chance)
+    weights = (1 - seen) ** 2 * (column[:, None] + row[None, :]) ** 2
+    np.fill_diagonal(weights, ((1 - chance) - (row + column) * (1 - seen)) ** 2)
+    spread = float(np.sum(share * weights)) - (seen * chance - 2 * chance + seen) ** 2
+    if seen == 1 or spread <= 0:
         return kappa, None
-    reach = critical(confidence) * error
+    reach = critical(confidence) * math.sqrt(spread / rows) / (1 - chance) ** 2
     return kappa, Interval(max(-1.0, kappa - reach), min(1.0, kappa + reach), confidence, "asymptotic")

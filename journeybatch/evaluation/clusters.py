@@ -2,7 +2,7 @@
 
 Questions about one text, or turns of one conversation, are answered well or badly together. The unit that was drawn
 is then the cluster, and an error that takes rows for independent is too small, up to several times (Miller 2024,
-"Adding Error Bars to Evals", arXiv:2411.00640, section 2.2).
+"Adding Error Bars to Evals", arXiv:2411.00640).
 """
 
 from __future__ import annotations

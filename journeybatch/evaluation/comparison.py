@@ -80,16 +80,20 @@ def correct(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
     """The comparisons as one family: with p-values corrected so that the chance of calling even one difference real
     that is not stays below alpha, whatever their dependence (Holm 1979, Scandinavian Journal of Statistics 6,
     65-70), and what is detectable at alpha / family, the strictest step of it."""
-    if not comparisons:
-        return ()
-    from statsmodels.stats.multitest import multipletests
-
-    corrected = multipletests([each.p for each in comparisons], method="holm")[1]
     family = [
-        msgspec.structs.replace(each, p_corrected=float(p), family=len(comparisons))
-        for each, p in zip(comparisons, corrected, strict=True)
+        msgspec.structs.replace(each, p_corrected=p, family=len(comparisons))
+        for each, p in zip(comparisons, holm([each.p for each in comparisons]), strict=True)
     ]
     return tuple(msgspec.structs.replace(each, detectable=_detectable(each)) for each in family)
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """The p-values times the number of those that are not smaller, none below a smaller one's, at most 1."""
+    raw = np.asarray(chances, dtype=np.float64)
+    order = np.argsort(raw)
+    corrected = np.empty_like(raw)
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(raw[order] * np.arange(len(raw), 0, -1)))
+    return list(map(float, corrected))
 
 
 def cohens_h(baseline: float | None, variant: float | None) -> float | None:

@@ -23,7 +23,7 @@ _BATCH = 2_000_000  # resampled scores in memory at once: 16 MB and as much for 
 
 def estimate(scores: Any, groups: Iterable[Hashable] | None = None, terms: Terms = _DEFAULT) -> Estimate:
     """The mean of ``scores``, one for each row or rows × samples; NaN and null are unscored. A row with several
-    samples counts once, with their mean (Miller 2024, section 3.1). The interval:
+    samples counts once, with their mean (Miller 2024, arXiv:2411.00640, on resampling). The interval:
 
     - scores of 0 and 1, one a row: Wilson; with ``groups`` Wilson on as many rows as they are worth;
     - other scores: BCa bootstrap; with ``groups`` a cluster-robust t interval;

@@ -6,7 +6,6 @@ without them; where they are missing, importing this one raises a JobError that 
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any, TypeAlias
 
 from journeybatch.errors import JobError
@@ -16,9 +15,6 @@ __all__ = ["Floats", "Integers", "np", "numbers", "optimize", "stats"]
 try:
     import numpy as np
     from scipy import optimize, stats
-
-    if importlib.util.find_spec("statsmodels") is None:
-        raise ModuleNotFoundError("No module named 'statsmodels'", name="statsmodels")
 except ModuleNotFoundError as missing:
     raise JobError(
         f"evaluations need {(missing.name or 'scipy').split('.')[0]}, which is not installed; "

@@ -35,7 +35,7 @@ def mcnemar_power(rows: int, discordance: float, difference: float, alpha: float
     is binomial (Duffy 1984, Biometrics 40, 1005-1015). A discordance below the difference is raised to it."""
     difference = abs(difference)
     discordance = min(1.0, max(discordance, difference))
-    if discordance == 0:
+    if discordance < 1e-12:
         return 0.0
     few, many = stats.binom.ppf([1e-9, 1 - 1e-9], rows, discordance)
     discordant = np.arange(int(few), int(many) + 1)
@@ -53,7 +53,7 @@ def detectable_share(rows: int, discordance: float, alpha: float = 0.05, power: 
 
     if rows < 1 or missing(1.0) < 0:
         return None
-    return float(optimize.bisect(missing, 0.0, 1.0, xtol=1e-6))
+    return float(optimize.bisect(missing, 0.0, 1.0, xtol=1e-5))
 
 
 def rows_for_share(difference: float, discordance: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
@@ -74,14 +74,15 @@ def rows_for_share(difference: float, discordance: float, alpha: float = 0.05, p
 
 def detectable(error: float, freedom: float = math.inf, alpha: float = 0.05, power: float = 0.8) -> float:
     """The smallest difference that is shown with ``power`` where its standard error is ``error``: (t of 1 − α/2 + t
-    of power) × error (Bloom 1995, Evaluation Review 19, 547-556; Miller 2024, "Adding Error Bars to Evals", eq. 9).
+    of power) × error (Bloom 1995, Evaluation Review 19, 547-556; Miller 2024, "Adding Error Bars to
+    Evals", arXiv:2411.00640, on power).
     Assumes that the mean difference is near normal."""
     return (critical(1 - alpha, freedom) + float(stats.t.ppf(power, freedom))) * error
 
 
 def error_at(rows: int, between: float, within: float = 0.0, samples: int = 1, design: float = 1.0) -> float:
     """The standard error of a mean difference at ``rows`` rows and ``samples`` samples: √((between + within /
-    samples) × design / rows) (Miller 2024, section 5). ``between`` is the variance of the true difference over rows,
+    samples) × design / rows) (Miller 2024). ``between`` is the variance of the true difference over rows,
     ``within`` that of one sample's difference about it (the sum of both variants' own), ``design`` the design effect
     of clusters. For accuracies with one sample ``between`` may be discordance − difference², with ``within`` 0."""
     if rows < 1 or samples < 1:
@@ -91,7 +92,7 @@ def error_at(rows: int, between: float, within: float = 0.0, samples: int = 1, d
 
 def rows_for(difference: float, error_of_one: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
     """How many rows show ``difference`` with ``power``: ((z of 1 − α/2 + z of power) × error / difference)², where
-    ``error_of_one`` is ``error_at`` one row (Miller 2024, eq. 9). None for none."""
+    ``error_of_one`` is ``error_at`` one row (Miller 2024). None for none."""
     _check(difference, error_of_one)
     rows = (detectable(error_of_one, math.inf, alpha, power) / abs(difference)) ** 2
     return None if rows > MOST_ROWS else max(1, math.ceil(rows - 1e-9))

@@ -36,7 +36,7 @@ class Components(msgspec.Struct, frozen=True):
 
 def components(scores: Any) -> Components | None:
     """The parts of the variance of ``scores``, rows × samples with NaN for unscored ones (Miller 2024, "Adding Error
-    Bars to Evals", arXiv:2411.00640, section 3; the estimators are those of a one-way analysis of variance, Searle,
+    Bars to Evals", arXiv:2411.00640; the estimators are those of a one-way analysis of variance, Searle,
     Casella, McCulloch 1992, Variance Components, ch. 3). None with fewer than two rows, or no row of two samples.
     Assumes that rows, and samples of a row, are independent. A ``between`` that comes out negative is 0."""
     table = numbers(scores)

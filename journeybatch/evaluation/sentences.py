@@ -14,32 +14,31 @@ def sentence(seen: Comparison) -> str:
         return f"{seen.variant} cannot be compared with {seen.baseline}: no row has a score from both"
     if seen.verdict != "undecided":
         return _decided(seen, seen.difference)
-    parts = f"difference {_amount(seen.difference, seen.shares)}"
+    parts = f"difference {_amount(seen, seen.difference)}"
     if seen.interval:
-        parts += f", interval {_span(seen.interval, 1, seen.shares)}"
+        parts += f", interval {_span(seen, seen.interval)}"
         if seen.interval.low > 0 or seen.interval.high < 0:
             parts += f", {_chance(seen)}"
     return f"{seen.variant} cannot be told from {seen.baseline} with these rows: {parts}; {_unseen(seen)}"
 
 
 def _decided(seen: Comparison, difference: float) -> str:
-    sign = 1 if difference > 0 else -1
-    verb = "answers" if seen.shares else "scores"
-    words = f"{seen.variant} {verb} {_amount(abs(difference), seen.shares)} {'more' if sign > 0 else 'less'} than"
-    words = f"{words} {seen.baseline}"
+    verb, more = "answers" if seen.shares else "scores", "more" if difference > 0 else "less"
+    words = f"{seen.variant} {verb} {_amount(seen, abs(difference))} {more} than {seen.baseline}"
     if seen.interval:
-        words += f", {100 * seen.interval.confidence:g} % interval {_span(seen.interval, sign, seen.shares)}"
+        span = _span(seen, seen.interval, -1 if difference < 0 else 1)
+        words += f", {100 * seen.interval.confidence:g} % interval {span}"
     return f"{words}, {_chance(seen)}"
 
 
 def _unseen(seen: Comparison) -> str:
-    if seen.detectable is None:
-        units = seen.rows if seen.clusters is None else seen.clusters
-        counted = f"{units} {'row' if seen.clusters is None else 'cluster'}{'' if units == 1 else 's'}"
-        if not seen.wins and not seen.losses:
-            return f"they score the same in all {counted}" if units > 1 else f"{counted} cannot show a difference"
-        return f"no difference would be seen with {counted}"
-    return f"differences under {_amount(seen.detectable, seen.shares)} would not be seen here"
+    if seen.detectable is not None:
+        return f"differences under {_amount(seen, seen.detectable)} would not be seen here"
+    units = seen.rows if seen.clusters is None else seen.clusters
+    counted = f"{units} {'row' if seen.clusters is None else 'cluster'}{'' if units == 1 else 's'}"
+    if units > 1 and not seen.wins and not seen.losses:
+        return f"they score the same in all {counted}"
+    return f"no difference would be seen with {counted}"
 
 
 def _chance(seen: Comparison) -> str:
@@ -48,22 +47,22 @@ def _chance(seen: Comparison) -> str:
     return f"{said} after correction" if seen.family > 1 else said
 
 
-def _span(interval: Interval, sign: int, shares: bool) -> str:
+def _span(seen: Comparison, interval: Interval, sign: int = 1) -> str:
     low, high = sorted((sign * interval.low, sign * interval.high))
-    return f"{_number(low, shares)} to {_number(high, shares)}"
+    return f"{_number(seen, low)} to {_number(seen, high)}"
 
 
-def _amount(value: float, shares: bool) -> str:
-    return f"{_number(value, shares)} points" if shares else _number(value, shares)
+def _amount(seen: Comparison, value: float) -> str:
+    return f"{_number(seen, value)} points" if seen.shares else _number(seen, value)
 
 
-def _number(value: float, shares: bool) -> str:
-    """Points with one decimal, other scores with three digits; more where that would read 0."""
-    shown = 100 * value if shares else value
-    decimals = 1 if shares else max(0, 2 - math.floor(math.log10(abs(shown)))) if shown else 0
-    if shares and 0 < abs(shown) < 0.05:
-        decimals = 1 - math.floor(math.log10(abs(shown)))
-    if not shares:
-        decimals = min(decimals, 12)
-    text = f"{shown:.{decimals}f}"
+def _number(seen: Comparison, value: float) -> str:
+    """Points with one decimal, other scores with three digits of the largest; points with more where all are small.
+    All numbers of a sentence have the same decimals."""
+    scale = 100 if seen.shares else 1
+    ends = (seen.interval.low, seen.interval.high) if seen.interval else ()
+    largest = scale * max(map(abs, (seen.difference or 0.0, seen.detectable or 0.0, *ends)))
+    digits = -math.floor(math.log10(largest)) if largest else 0
+    decimals = max(1, 1 + digits) if seen.shares else max(0, 2 + digits)
+    text = f"{scale * value:.{decimals}f}"
     return text.replace("-", "−") if float(text) else text.lstrip("-")
