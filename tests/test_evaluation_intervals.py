@@ -143,6 +143,8 @@ def test_rows_that_are_all_alike_get_wilson_where_scores_are_bounded_and_nothing
     assert estimate([1.0] * 30, ["a", "b", "c"] * 10).interval == wilson(3, 3)
     assert estimate([7.0] * 30).interval is None
     assert estimate([[1.0, 1.0]] * 30).interval == wilson(30, 30)
+    assert estimate([0.3, 0.6] * 8, [n // 2 for n in range(16)]).interval == wilson(0.45 * 8, 8)
+    assert estimate([3.0, 6.0] * 8, [n // 2 for n in range(16)]).interval is None
 
 
 def test_one_row_or_one_cluster():

@@ -18,9 +18,14 @@ def test_null_none_and_nan_are_unscored(scores):
     assert numbers(scores).tolist() == pytest.approx([1, np.nan, 0], nan_ok=True)
 
 
-def test_an_infinite_score_is_refused():
-    with pytest.raises(ValueError, match="leave such rows unscored"):
-        numbers([1.0, np.inf])
+@pytest.mark.parametrize("score", [np.inf, -np.inf, 1e300])
+def test_a_score_without_a_mean_is_refused(score):
+    with pytest.raises(ValueError, match="let the scorer leave it unscored"):
+        numbers([1.0, score])
+
+
+def test_next_to_nothing_is_nothing():
+    assert numbers([1e-320, -1e-200, 1e-9]).tolist() == [0, 0, 1e-9]
 
 
 @pytest.mark.parametrize("library", ["numpy", "scipy"])

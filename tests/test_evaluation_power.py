@@ -102,6 +102,16 @@ def test_discordance_from_accuracies_and_correlation():
     assert power.discordance(before.mean(), after.mean(), seen) == pytest.approx(np.mean(before != after))
 
 
+def test_variances_before_anything_is_measured():
+    between, within = power.variances(0.6, 0.5, 0.8)
+    assert between + within == pytest.approx(power.discordance(0.6, 0.6, 0.5))  # one sample each
+    assert between == pytest.approx(power.discordance(0.6, 0.6, 0.5) - power.discordance(0.6, 0.6, 0.8))
+    assert power.variances(0.6, 0.5)[1] == 0
+    for wrong in [(0.6, 0.9, 0.5), (1.1, 0.1, 1.0), (0.6, 0.1, 1.1)]:
+        with pytest.raises(ValueError, match="correlation ≤ steadiness ≤ 1"):
+            power.variances(*wrong)
+
+
 @pytest.mark.parametrize("wrong", [(1.2, 0.5, 0.0), (0.9, 0.1, 0.9), (0.9, 0.8, -1.0)])
 def test_what_two_variants_cannot_have_is_refused(wrong):
     with pytest.raises(ValueError, match=r"lie between|cannot correlate"):

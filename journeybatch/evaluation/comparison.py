@@ -10,7 +10,7 @@ import msgspec
 
 from journeybatch.evaluation import clusters, power
 from journeybatch.evaluation.estimates import Comparison, Interval, Terms
-from journeybatch.evaluation.intervals import are_shares, bca, number_kept, per_row, wilson, within
+from journeybatch.evaluation.intervals import alike, are_shares, bca, number_kept, per_row, wilson, within
 from journeybatch.evaluation.numerics import Floats, Integers, np, numbers, stats
 from journeybatch.evaluation.permutation import sign_flip
 
@@ -48,6 +48,7 @@ def compare(
     shares = are_shares(before) and are_shares(after)
     test = CLUSTERED if codes is not None else MCNEMAR if shares and before.ndim == after.ndim == 1 else SIGN_FLIP
     found = clusters.mean(differences, codes)
+    means = _mean(first), _mean(second)
     p = _p_value(differences, codes, test, terms)
     seen = Comparison(
         baseline=names[0],
@@ -55,16 +56,16 @@ def compare(
         rows=len(differences),
         unscored=int(np.sum(~kept)),
         clusters=None if codes is None else int(codes.max()) + 1,
-        baseline_mean=_mean(first),
-        variant_mean=_mean(second),
+        baseline_mean=means[0],
+        variant_mean=means[1],
         difference=_mean(differences),
-        interval=_interval(first, second, codes, found, terms) if len(differences) else None,
+        interval=_interval(first, second, codes, found, terms),
         error=found.error if found else None,
         freedom=found.freedom if found else None,
         wins=int(np.sum(differences > 0)),
         losses=int(np.sum(differences < 0)),
         ties=int(np.sum(differences == 0)),
-        cohens_h=cohens_h(_mean(first), _mean(second)) if shares and len(differences) else None,
+        cohens_h=cohens_h(*means) if shares else None,
         test=test,
         p=p,
         p_corrected=p,
@@ -109,7 +110,7 @@ def newcombe(both: float, baseline: float, variant: float, neither: float, confi
     answers right (Newcombe 1998, Statistics in Medicine 17, 2635-2650, method 10): the Wilson limits of both shares,
     squared and added with their correlation. It has a width also where no row differs. Counts need not be whole."""
     rows = both + baseline + variant + neither
-    p, q = (both + baseline) / rows, (both + variant) / rows
+    p, q = min(1.0, (both + baseline) / rows), min(1.0, (both + variant) / rows)
     of_p, of_q = wilson(p * rows, rows, confidence), wilson(q * rows, rows, confidence)
     spread = (both + baseline) * (variant + neither) * (both + variant) * (baseline + neither)
     cross = both * neither - baseline * variant
@@ -139,9 +140,11 @@ def _p_value(differences: Floats, codes: Integers | None, test: str, terms: Term
 def _interval(
     first: Floats, second: Floats, codes: Integers | None, found: clusters.Mean | None, terms: Terms
 ) -> Interval | None:
+    if not len(first) or (codes is not None and found is None):
+        return None
     differences = np.round(second - first, 12)
     shares = are_shares(first) and are_shares(second)
-    still = float(np.ptp(differences)) == 0
+    still = found is None or alike(found, np.concatenate([first, second]))
     units = len(differences) if codes is None else int(codes.max()) + 1
     if shares and (codes is None or still):  # with clusters that all agree, as many rows as there are clusters
         weight = units / len(first)
@@ -151,9 +154,9 @@ def _interval(
         return newcombe(both * weight, lost * weight, won * weight, neither * weight, terms.confidence)
     if found is None or still:
         return None
-    bounded = bool(((first >= 0) & (first <= 1) & (second >= 0) & (second <= 1)).all())
+    bounds = (-1.0, 1.0) if ((first >= 0) & (first <= 1) & (second >= 0) & (second <= 1)).all() else None
     made = _bootstrapped(differences, terms) if codes is None else clusters.interval(found, terms.confidence)
-    return within(made, found.value, (-1.0, 1.0) if bounded else None)
+    return within(made, found.value, bounds)
 
 
 def _bootstrapped(differences: Floats, terms: Terms) -> Interval | None:
@@ -169,6 +172,6 @@ def _detectable(seen: Comparison) -> float | None:
     if seen.test == MCNEMAR:
         return power.detectable_share(seen.rows, (seen.wins + seen.losses) / max(1, seen.rows), alpha, wanted)
     units = seen.rows if seen.clusters is None else seen.clusters
-    if not seen.error or seen.freedom is None or 2.0 ** (1 - units) > alpha:  # no signs are rare enough
-        return None
+    if seen.error is None or seen.freedom is None or seen.error < 1e-12 or 2.0 ** (1 - units) > alpha:
+        return None  # nothing is known of the spread, or no signs are rare enough
     return power.detectable(seen.error, seen.freedom, alpha, wanted)

@@ -28,8 +28,8 @@ def estimate(scores: Any, groups: Iterable[Hashable] | None = None, terms: Terms
     - scores of 0 and 1, one a row: Wilson; with ``groups`` Wilson on as many rows as they are worth;
     - other scores: BCa bootstrap; with ``groups`` a cluster-robust t interval;
     - fewer than ``FEW_ROWS`` or more than ``MANY_ROWS`` other scores: a t interval;
-    - all rows alike: resampling cannot tell how sure that is. Scores from 0 to 1 get the Wilson interval, which is
-      wide enough for any such score, since its variance is at most that of a share, m (1 − m). Others get none;
+    - all rows or all clusters alike: their error, 0, tells nothing. Scores from 0 to 1 get the Wilson interval, which
+      is wide enough for any such score, since its variance is at most that of a share, m (1 − m). Others get none;
     - one row or one cluster: none, but for scores from 0 to 1 that stand alone.
 
     An interval is cut where the scores all lie from 0 to 1, and the mean always lies in it.
@@ -42,12 +42,12 @@ def estimate(scores: Any, groups: Iterable[Hashable] | None = None, terms: Terms
         return Estimate(value=None, interval=None, error=None, rows=0, unscored=len(kept))
     found = clusters.mean(values, codes)
     return Estimate(
-        math.fsum(values) / len(values),
-        _interval(values, codes, found, terms, samples.ndim == 1 and are_shares(values)),
-        found.error if found else None,
-        len(values),
-        int(np.sum(~kept)),
-        None if codes is None else int(codes.max()) + 1,
+        value=math.fsum(values) / len(values),
+        interval=_interval(values, codes, found, terms, samples.ndim == 1 and are_shares(values)),
+        error=found.error if found else None,
+        rows=len(values),
+        unscored=int(np.sum(~kept)),
+        clusters=None if codes is None else int(codes.max()) + 1,
     )
 
 
@@ -79,21 +79,24 @@ def number_kept(groups: Iterable[Hashable] | None, kept: Any) -> Integers | None
 def _interval(
     values: Floats, codes: Integers | None, found: clusters.Mean | None, terms: Terms, shares: bool
 ) -> Interval | None:
-    bounded = bool(((values >= 0) & (values <= 1)).all())
-    average, units = float(np.mean(values)), len(values) if codes is None else int(codes.max()) + 1
+    bounds = (0.0, 1.0) if ((values >= 0) & (values <= 1)).all() else None
+    units = len(values) if codes is None else int(codes.max()) + 1
     if codes is not None and found is None:
         return None
-    if float(np.ptp(values)) == 0 or (shares and found is None):
-        return wilson(average * units, units, terms.confidence) if bounded else None
-    if found is None:
-        return None
-    if shares and codes is None:
-        return wilson(float(np.sum(values)), len(values), terms.confidence)
-    if shares:
+    if shares and codes is not None and found and np.ptp(values) > 0:
         return _clustered_share(found, len(values), terms.confidence)
-    if codes is not None:
-        return within(clusters.interval(found, terms.confidence), average, (0.0, 1.0) if bounded else None)
-    return within(bca(values, terms), average, (0.0, 1.0) if bounded else None)
+    average = float(np.mean(values))
+    if found is None or alike(found, values):
+        return wilson(average * units, units, terms.confidence) if bounds else None
+    if shares:
+        return wilson(float(np.sum(values)), units, terms.confidence)
+    made = bca(values, terms) if codes is None else clusters.interval(found, terms.confidence)
+    return within(made, average, bounds)
+
+
+def alike(found: clusters.Mean, values: Floats) -> bool:
+    """Whether all rows, or all clusters, have the same mean but for rounding, so that the error tells nothing."""
+    return found.error <= 1e-12 * float(np.max(np.abs(values)))
 
 
 def within(interval: Interval | None, value: float, bounds: tuple[float, float] | None) -> Interval | None:
@@ -136,8 +139,8 @@ def bca(values: Floats, terms: Terms = _DEFAULT) -> Interval | None:
     Statistical Association 82, 171-185), for independent rows; it follows the skew of the scores. Values are sorted
     first, so that the order of rows does not change it. None for fewer than two values or none that differ; a t
     interval below ``FEW_ROWS`` and above ``MANY_ROWS``."""
-    found = clusters.mean(values) if len(values) > 1 and np.ptp(values) > 0 else None
-    if found is None:
+    found = clusters.mean(values) if len(values) > 1 else None
+    if found is None or alike(found, values):
         return None
     if FEW_ROWS <= len(values) <= MANY_ROWS:
         with warnings.catch_warnings():

@@ -21,14 +21,17 @@ except ModuleNotFoundError as missing:
         "pip install 'journeybatch[eval]' and run this again"
     ) from None
 
+LARGEST = 1e50
+"""No score is larger; what is smaller than its inverse is 0."""
+
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def numbers(values: Any) -> Floats:
     """Scores as floats: a polars Series, a numpy array or a sequence; null and None become NaN, *unscored*. Raises
-    ValueError for infinite scores, which have no mean."""
+    ValueError for infinite scores, which have no mean, and for those whose squares would be."""
     floats: Floats = np.asarray(values, dtype=np.float64)
-    if np.isinf(floats).any():
-        raise ValueError("expected finite scores; found an infinite one: let the scorer leave such rows unscored")
-    return floats
+    if (np.abs(floats) > LARGEST).any():
+        raise ValueError(f"expected scores up to {LARGEST:g}; found a larger one: let the scorer leave it unscored")
+    return np.where(np.abs(floats) < 1 / LARGEST, 0.0, floats)

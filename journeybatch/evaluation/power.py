@@ -53,7 +53,7 @@ def detectable_share(rows: int, discordance: float, alpha: float = 0.05, power: 
 
     if rows < 1 or missing(1.0) < 0:
         return None
-    return float(optimize.bisect(missing, 0.0, 1.0, xtol=1e-5))
+    return float(optimize.brentq(missing, 0.0, 1.0, xtol=1e-5)) if missing(0.0) < 0 else 0.0
 
 
 def rows_for_share(difference: float, discordance: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
@@ -74,9 +74,8 @@ def rows_for_share(difference: float, discordance: float, alpha: float = 0.05, p
 
 def detectable(error: float, freedom: float = math.inf, alpha: float = 0.05, power: float = 0.8) -> float:
     """The smallest difference that is shown with ``power`` where its standard error is ``error``: (t of 1 − α/2 + t
-    of power) × error (Bloom 1995, Evaluation Review 19, 547-556; Miller 2024, "Adding Error Bars to
-    Evals", arXiv:2411.00640, on power).
-    Assumes that the mean difference is near normal."""
+    of power) × error (Bloom 1995, Evaluation Review 19, 547-556; Miller 2024, "Adding Error Bars to Evals",
+    arXiv:2411.00640, on power). Assumes that the mean difference is near normal."""
     return (critical(1 - alpha, freedom) + float(stats.t.ppf(power, freedom))) * error
 
 
@@ -88,6 +87,21 @@ def error_at(rows: int, between: float, within: float = 0.0, samples: int = 1, d
     if rows < 1 or samples < 1:
         raise ValueError(f"expected one row and one sample or more; found {rows} and {samples}")
     return math.sqrt((between + within / samples) * design / rows)
+
+
+def variances(accuracy: float, correlation: float, steadiness: float = 1.0) -> tuple[float, float]:
+    """``between`` and ``within`` for ``error_at``, before anything is measured: of the difference of two variants of
+    about this ``accuracy``. ``correlation`` is that of being right of the two on the same row, ``steadiness`` that of
+    two samples of one of them (1: it answers alike each time): 2 p (1 − p) (steadiness − correlation), and
+    2 p (1 − p) (1 − steadiness). Raises ValueError for what cannot be: two variants alike more than one with itself.
+    """
+    if not 0 <= accuracy <= 1 or not correlation <= steadiness <= 1:
+        raise ValueError(
+            f"expected an accuracy from 0 to 1 and correlation ≤ steadiness ≤ 1; found {accuracy}, {correlation} and "
+            f"{steadiness}"
+        )
+    whole = 2 * accuracy * (1 - accuracy)
+    return whole * (steadiness - correlation), whole * (1 - steadiness)
 
 
 def rows_for(difference: float, error_of_one: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
