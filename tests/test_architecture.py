@@ -101,6 +101,22 @@ READING_ORDER = [
     "api",
 ]
 
+EVALUATION = [
+    "estimates",
+    "numerics",
+    "clusters",
+    "intervals",
+    "permutation",
+    "power",
+    "repeats",
+    "comparison",
+    "sentences",
+    "classification",
+    "regression",
+    "thrift",
+    "statistics",
+]
+
 OWNERS = {
     "httptools": {"lane"},
     "minijinja": {"cells", "dialect", "template"},
@@ -121,6 +137,8 @@ OWNERS = {
     "xlsxwriter": {"export"},
     "jsonschema": {"fields", "answers"},
     "rapidfuzz": {"agreement"},
+    "numpy": {"evaluation/numerics"},
+    "scipy": {"evaluation/numerics"},
 }
 
 
@@ -175,6 +193,17 @@ def test_the_emulator_knows_nothing_of_ours_but_the_catalogue():
         if name.startswith("emulator/"):
             ours = {part.split(".")[1] for part in imports(path) if part.startswith("journeybatch.")}
             assert ours <= {"catalog", "emulator"}, name
+
+
+def test_the_rooms_of_evaluation_have_an_order_of_their_own_and_know_only_the_core_besides():
+    rooms = {name: path for name, path in modules().items() if name.startswith("evaluation/")}
+    assert set(rooms) == {f"evaluation/{room}" for room in ["__init__", *EVALUATION]}
+    for name, path in rooms.items():
+        ours = {part for part in imports(path) if part.startswith("journeybatch.")}
+        assert {part.split(".")[1] for part in ours} <= {*READING_ORDER, "evaluation"}, name
+        room = name.split("/")[1]
+        above = EVALUATION[: EVALUATION.index(room)] if room in EVALUATION else []
+        assert {part.split(".")[2] for part in ours if part.startswith("journeybatch.evaluation.")} <= set(above), name
 
 
 def test_a_library_is_imported_by_its_owner_only():
