@@ -112,8 +112,8 @@ OWNERS = {
     "uvicorn": {"emulator/server"},
     "uvloop": {"emulator/server"},
     "xlsxwriter": {"export"},
-    "jsonschema": {"fields", "answers"},
-    "rapidfuzz": {"agreement"},
+    "jsonschema": {"fields", "answers", "evaluation/structured"},
+    "rapidfuzz": {"agreement", "evaluation/text"},
 }
 
 

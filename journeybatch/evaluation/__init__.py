@@ -1,0 +1,1 @@
+"""What answers are worth: scorers, statistics, and what is said about variants."""
