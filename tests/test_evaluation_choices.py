@@ -37,6 +37,8 @@ def graded(answer, target, options=None, row=None):
         ("The correct answer is option C.", "C"),
         ("The best choice is B", "B"),
         ("A is wrong because of X. B is correct.", "B"),
+        ("Option A is wrong, option B is correct, options C and D are wrong.", "B"),
+        ("Option A is wrong. It must be option B", "B"),
         ("(A) is wrong, (B) is right", "B"),
         ("I think (C) fits.", "C"),
         ("I would go with B) Paris", "B"),

@@ -3,6 +3,7 @@
 import polars as pl
 import pytest
 
+from journeybatch import plan
 from journeybatch.answers import fields_contract
 from journeybatch.evaluation.judge import PROMPT, Judge, answer, labelled, table, verdict, verdicts
 from journeybatch.evaluation.score import Score
@@ -19,6 +20,14 @@ def test_the_table_leaves_out_rows_there_is_nothing_to_judge_of():
         pl.Series([True, False, True, None]),
     )
     assert frame.rows() == [(0, "q0", "1", "true", JUDGE.rubric), (1, "", "2", "false", JUDGE.rubric)]
+
+
+@pytest.mark.parametrize("judge", [JUDGE, Judge(scale=(1, 5)), Judge(partial=False)])
+def test_judging_is_a_job_like_any_other(judge):
+    frame = table(judge, pl.Series(["q", "q"]), pl.Series(["a", "b"]), pl.Series(["a", "a"]))
+    job = {"input": frame, "prompt": PROMPT, "answer": answer(judge), "model": "gpt-4o-mini", "api": "emulator"}
+    planned = plan({**job, "concurrency": 1, "output": "unused"})
+    assert (planned.rows, planned.problems) == (2, [])
 
 
 def test_without_targets_every_answer_is_judged():

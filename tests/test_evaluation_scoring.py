@@ -99,6 +99,15 @@ def test_fields_are_looked_at_as_they_are_typed():
     assert found({"json-schema": {"required": ["total"]}}) == [1, 0]
 
 
+def test_a_field_that_is_null_is_wrong_and_is_not_the_word_none():
+    contract = fields_contract({"city": "string?"})
+    frame = pl.DataFrame(
+        {"gold": ["None"], "city": [None], "jb_status": ["answered"]}, schema_overrides={"city": pl.String}
+    )
+    assert score(bound("equals", contract), frame).rows() == [(0, None, "the field is null")]
+    assert score(bound("not-contains", contract), frame)["value"].to_list() == [1]
+
+
 def test_a_users_function_sees_the_whole_row(tmp_path):
     (tmp_path / "g.py").write_text("def g(answer, target, row): return row['gold'] == answer and target == answer")
     assert values({"python": "g.py:g"}, ["x", None, "y"], folder=tmp_path) == [1, None, 0]

@@ -31,6 +31,10 @@ def test_any_or_all_items_of_the_target_stand_in_the_answer(target, some, every)
     assert contains_all(PLAIN, REPLY, target).value == every
 
 
+def test_an_item_of_any_length_is_one():
+    assert contains_any(PLAIN, REPLY, f"{'x' * 200_000}, Red").value == 1
+
+
 def test_case_can_be_ignored():
     assert icontains_any(PLAIN, REPLY, ["pink", "RED"]).value == 1
     assert icontains_all(PLAIN, REPLY, ["RED", "blue"]).value == 1

@@ -1,5 +1,7 @@
 """Scorers of text."""
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +40,8 @@ words = st.text(st.sampled_from("aAbB ,.ßİ\n東"), max_size=20)
         (equals, "paris", "Paris", False),
         (equals, "4", 4, True),
         (equals, "4.0", 4, True),
+        (equals, "1.50", Decimal("1.500"), True),
+        (contains, "it is 1.5", Decimal("1.50"), True),
         (equals, "four", 4, False),
         (equals, 4.0, "4", True),
         (equals, 4, "4.00", True),

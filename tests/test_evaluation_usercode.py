@@ -32,6 +32,7 @@ def narrow(answer):
 async def later(answer, target, row):
     return True
 
+built_in = max
 constant = 3
 """
 
@@ -69,6 +70,10 @@ def test_a_function_gives_a_truth_a_number_nothing_or_a_mapping(folder, result, 
 
 def test_a_function_may_be_shown_a_null(folder):
     assert called(folder, "echo", {"result": True}, answer=None, target=None) == Score(1.0, None, "")
+
+
+def test_a_function_whose_signature_is_unknown_is_tried(folder):
+    assert "TypeError" in called(folder, "built_in", {}).explanation
 
 
 def test_an_error_in_a_function_leaves_its_row_unscored_and_names_the_line(folder):

@@ -81,21 +81,20 @@ def _wanted(options: Choice, texts: tuple[str, ...], target: Any) -> frozenset[s
     text = text_of(target)
     letters = _letters(texts)
     if options.first is not None and re.fullmatch(r"[0-9]{1,2}", text):
-        return (
-            frozenset(letters[max(0, place) : place + 1]) if (place := int(text) - options.first) >= 0 else frozenset()
-        )
-    same = frozenset(_named(text, texts))
+        place = int(text) - options.first
+        return frozenset(letters[place]) if 0 <= place < len(letters) else frozenset()
+    same = _named(text, texts)
     if len(same) == 1:
-        return same
-    found = [part for part in _SEPARATED.split(text) if part]
-    return frozenset(map(str.upper, found)) if all(len(p) == 1 and p.upper() in letters for p in found) else frozenset()
+        return frozenset(same)
+    found = {part.upper() for part in _SEPARATED.split(text) if part}
+    return frozenset(found) if found <= set(letters) else frozenset()
 
 
 def picked(reply: str, texts: tuple[str, ...] = ()) -> frozenset[str]:
     """The letters that a ``reply`` picks among options of these ``texts``; none where it cannot be told.
 
-    Looked at in this order: \\boxed{B}, the last "answer is (B)" or "Answer: B", the last "option B" or "B is
-    correct", a reply or last line that is or begins with a letter, an option's whole text, the one option whose
+    Looked at in this order: \\boxed{B}, the last "answer is (B)" or "Answer: B", the last "B is correct" or
+    "option B", a reply or last line that is or begins with a letter, an option's whole text, the one option whose
     text, or whose letter in brackets, stands in the reply.
     """
     text = _STRIPPED.sub("", reply).strip()
@@ -143,9 +142,8 @@ def _patterns(letters: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
     patterns = (
         (r"\boxed", rf"\\boxed\s*\{{\s*\{{?{said}"),
         ("nswer", rf"\b[aA](?i:nswer)s?(?:\s+[a-z]{{1,20}}){{0,6}}?\s*(?:\bis|\bare|[:=])[:\s]*{called}{said}"),
-        ("option", rf"\b(?i:option|choice)s?(?:\s+is)?\s*:?\s*{said}"),
-        ("choice", rf"\b(?i:option|choice)s?(?:\s+is)?\s*:?\s*{said}"),
         (" is ", rf"(?P<said>[(\[]?\b[{letters}]\b[)\]]?)\s+is\s+(?:the\s+)?(?:correct|right|best)\b"),
+        ("", rf"\b(?i:option|choice)s?(?:\s+is)?\s*:?\s*{said}"),
         ("", rf"\A{said}[).:\]]?\s*\Z"),
         ("", rf"\A(?!.+\([{letters}]\))(?P<said>[(\[]?[{letters}](?:[).:\]]|\s*\n|\s*\Z))"),
     )

@@ -63,7 +63,7 @@ def equals(_: Plain, answer: Any, target: Any) -> Score:
     """The answer is the target. promptfoo's also compares objects; ours compares text, numbers, true and false."""
     if isinstance(answer, bool):
         return _equal(text_of(answer), text_of(target).casefold())
-    if isinstance(answer, int | float) or (isinstance(target, int | float) and not isinstance(target, bool)):
+    if isinstance(answer, int | float) or (isinstance(target, int | float | Decimal) and not isinstance(target, bool)):
         said, number = _decimal(answer), _decimal(target)
         right = number is not None and number == said
         return right_or_wrong(right, text_of(answer), f"expected {quoted(text_of(target))}")

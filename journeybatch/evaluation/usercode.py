@@ -45,12 +45,10 @@ def imported(source: Source, folder: Path) -> Function:
     """The function, from its file run once. Raises SpecError: no such file, an error in it, no such function."""
     file, _, name = source.call.rpartition(":")
     path = folder / file
-    if not path.is_file():
-        raise SpecError(f"python: there is no file {path}; {_EXPECTED}")
     module_name = f"journeybatch_scorer_{path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise SpecError(f"python: {path} cannot be imported; {_EXPECTED}")
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise SpecError(f"python: there is no file {path}; {_EXPECTED}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # dataclasses look their module up
     try:
