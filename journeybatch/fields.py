@@ -180,7 +180,7 @@ def fields_of_schema(schema: Mapping[str, Any]) -> tuple[tuple[Field, ...], str]
         _check_root(root)
         root.pop("$id", None)  # with it, local references would be resolved against an address
         Draft202012Validator.check_schema(root)
-        _check_parts(root)
+        check_parts(root)
         needed = frozenset(root.get("required", ()))
         fields = tuple(_property(name, part, root, needed) for name, part in root["properties"].items())
     except SchemaError as error:
@@ -198,7 +198,7 @@ def _check_root(root: Any) -> None:
         raise ValueError(f"schema: expected draft 2020-12, found {root['$schema']!r:.100}")
 
 
-def _check_parts(root: Any) -> None:
+def check_parts(root: Any) -> None:
     """Refuse references that could be fetched or that lead nowhere."""
     parts = [root]
     while parts:

@@ -115,6 +115,16 @@ EVALUATION = [
     "regression",
     "thrift",
     "statistics",
+    "score",
+    "text",
+    "sets",
+    "numbers",
+    "choices",
+    "structured",
+    "usercode",
+    "judge",
+    "scorers",
+    "scoring",
 ]
 
 OWNERS = {
@@ -135,8 +145,8 @@ OWNERS = {
     "uvicorn": {"emulator/server"},
     "uvloop": {"emulator/server"},
     "xlsxwriter": {"export"},
-    "jsonschema": {"fields", "answers"},
-    "rapidfuzz": {"agreement"},
+    "jsonschema": {"fields", "answers", "evaluation/structured"},
+    "rapidfuzz": {"agreement", "evaluation/text"},
     "numpy": {"evaluation/numerics"},
     "scipy": {"evaluation/numerics"},
 }
@@ -174,6 +184,11 @@ def imports(path: Path) -> set[str]:
 def test_every_module_has_its_place_in_the_reading_order():
     core = {name for name in modules() if "/" not in name and name != "__init__"}
     assert core == set(READING_ORDER)
+
+
+def test_the_design_page_says_what_each_module_is():
+    page = (PACKAGE.parent / "docs" / "design.md").read_text(encoding="utf-8")
+    assert [name for name in [*READING_ORDER, *EVALUATION] if f"| `{name}` |" not in page] == []
 
 
 @pytest.mark.parametrize("name", READING_ORDER)
