@@ -209,6 +209,8 @@ def plain(spec: JobSpec) -> dict[str, Any]:
     if spec.prompt.file is not None:
         del data["prompt"]["file"]
         data["prompt"]["user"] = dict(spec.prompt.messages)["user"]
+    if spec.answer.contract.structured:
+        del data["answer"]["column"]  # its default, and no companion of fields
     if spec.input.frame is not None:
         data["input"]["path"] = str(spec.output / "input.arrow")
     return data

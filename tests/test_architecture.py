@@ -99,7 +99,7 @@ READING_ORDER = [
 
 OWNERS = {
     "httptools": {"lane"},
-    "minijinja": {"cells", "dialect", "template"},
+    "minijinja": {"cells", "dialect", "template", "report/page"},
     "msgspec": None,  # frozen values: common tongue, like anyio and polars
     "anyio": None,
     "polars": None,
@@ -117,6 +117,7 @@ OWNERS = {
     "xlsxwriter": {"export"},
     "jsonschema": {"fields", "answers"},
     "rapidfuzz": {"agreement"},
+    "vl_convert": {"report/charts"},
 }
 
 

@@ -164,7 +164,8 @@ def rebound(directory: Path, history: History) -> tuple[Job, Survey]:
     replies. Raises JobError."""
     total = (read_summary(directory) or {}).get("rows", {}).get("total")
     spec = spec_of(directory)
-    job = bind(spec, read_world(), limit=total, path=kept_input(spec, directory))
+    limit = None if total is None else total // spec.samples
+    job = bind(spec, read_world(), limit=limit, path=kept_input(spec, directory))
     reread(history, directory / NAME, job.reader)
     surveyed = job.survey()
     surveyed.check_problems()

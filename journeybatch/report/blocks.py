@@ -13,9 +13,10 @@ from journeybatch.report.browser import Browser
 
 
 class Bar(msgspec.Struct, frozen=True, tag="bar"):
-    """A cell drawn as a bar, ``share`` of its width (0 to 1)."""
+    """A cell drawn as a bar, ``share`` of its width (0 to 1); ``bad`` for what nobody wants."""
 
     share: float
+    bad: bool = False
 
 
 class Links(msgspec.Struct, frozen=True, tag="links"):

@@ -45,15 +45,19 @@ def step(width: float, most: int) -> float:
     return next(power * times for times in (1, 2, 5, 10) if width / (power * times) <= most + 1e-9)
 
 
-def binned(values: pl.Series, most: int = 40) -> list[tuple[float, float, int]]:
-    """How many values lie in each bin, from the lowest to the highest, empty ones too."""
+def binned(values: pl.Series) -> list[tuple[float, float, int]]:
+    """How many values lie in each bin, from the lowest to the highest, empty ones too; more bins for more values."""
     low, high = float(values.min()), float(values.max())  # type: ignore[arg-type]
-    width = step(high - low, most)
+    width = step(high - low, _bins(len(values)))
     first = math.floor(low / width)
     places = (values / width).floor().cast(int) - first
     counts = dict(places.value_counts().iter_rows())
     number = max(counts) + 1
     return [(round((first + n) * width, 9), round((first + n + 1) * width, 9), counts.get(n, 0)) for n in range(number)]
+
+
+def _bins(values: int) -> int:
+    return min(50, max(8, round(2 * math.sqrt(values))))
 
 
 class Over(msgspec.Struct, frozen=True):
@@ -77,7 +81,7 @@ def over_time(attempts: pl.DataFrame) -> Over | None:
     began = float(attempts["at"].min())  # type: ignore[arg-type]
     whole = float(ends["end"].max()) - began  # type: ignore[arg-type]
     unit, seconds = next((unit, seconds) for limit, unit, seconds in _UNITS if whole < limit)
-    width = step(whole / seconds, 60)
+    width = step(whole / seconds, _bins(attempts.height))
     counts = (
         ends.with_columns(place=((pl.col("end") - began) / seconds / width).floor().cast(pl.Int64).clip(0))
         .group_by("place")

@@ -40,7 +40,7 @@ def browser_of(evidence: Evidence, most: int = ROWS) -> Browser:
     numbers, note = chosen(evidence, most)
     row = f"{evidence.prefix}jb_row"
     frame = evidence.scan().filter(pl.col(row).is_in(numbers)).collect()
-    samples, texts, marks = evidence.spec.samples, Texts(), _Marks()
+    samples, texts, marks = evidence.spec.samples, Texts(), _Marks(evidence)
     asked = list(_questions(evidence, frame, numbers))
     attempts = _attempts(evidence.history, {key for _, keys in asked for each in keys for key in each})
     rows = []
@@ -54,7 +54,7 @@ def browser_of(evidence: Evidence, most: int = ROWS) -> Browser:
                     tuple(_cell(found[0][name]) for name in evidence.inputs),
                     tuple((message.role, texts.place(cut(message.content))) for message in messages),
                     tuple(map(replies.read, found, keys)),
-                    marks.of(found, evidence.prefix),
+                    marks.of(found),
                 )
             )
     return Browser(
@@ -193,29 +193,29 @@ class _Replies:
 class _Marks:
     """Marks as they are met: statuses, kinds of failure, finish reasons that are worth a look."""
 
-    def __init__(self) -> None:
+    def __init__(self, evidence: Evidence) -> None:
+        self._prefix, self._answers = evidence.prefix, evidence.answers
         self._places: dict[Mark, int] = {Mark("Status", status): n for n, status in enumerate(_STATUSES)}
-        self._met: set[int] = set()
 
-    def of(self, found: tuple[dict[str, Any], ...], prefix: str) -> tuple[int, ...]:
+    def of(self, found: tuple[dict[str, Any], ...]) -> tuple[int, ...]:
         """The marks of a row, given its results."""
-        names = []
-        for result in found:
-            names.append(Mark("Status", result[f"{prefix}jb_status"]))
-            if result[f"{prefix}jb_error"]:
-                names.append(Mark("What went wrong", result[f"{prefix}jb_error"]))
-            if result[f"{prefix}jb_finish_reason"] not in (None, "stop"):
-                names.append(Mark("Finish reason", cut(result[f"{prefix}jb_finish_reason"], 60)))
-            if (result[f"{prefix}jb_attempts"] or 0) > 1:
-                names.append(Mark("Attempts", "more than one"))
-            if result[f"{prefix}jb_reused"]:
-                names.append(Mark("Answered through", "another row, or another directory"))
-        texts = {text for name, text in ((n, r) for r in found for n, r in r.items() if n == f"{prefix}jb_text")}
-        if len(found) > 1 and len(texts) > 1:
+        names = [name for result in found for name in self._names(result)]
+        first, *others = ([result[name] for name in self._answers] for result in found)
+        if any(other != first for other in others):
             names.append(Mark("Samples", "disagree"))
-        places = sorted({self._places.setdefault(name, len(self._places)) for name in names})
-        self._met.update(places)
-        return tuple(places)
+        return tuple(sorted({self._places.setdefault(name, len(self._places)) for name in names}))
+
+    def _names(self, result: dict[str, Any]) -> Iterator[Mark]:
+        jb = f"{self._prefix}jb_"
+        yield Mark("Status", result[f"{jb}status"])
+        if result[f"{jb}error"]:
+            yield Mark("What went wrong", result[f"{jb}error"])
+        if result[f"{jb}finish_reason"] not in (None, "stop"):
+            yield Mark("Finish reason", cut(result[f"{jb}finish_reason"], 60))
+        if (result[f"{jb}attempts"] or 0) > 1:
+            yield Mark("Attempts", "more than one")
+        if result[f"{jb}reused"]:
+            yield Mark("Answered through", "another row, or another directory")
 
     @property
     def all(self) -> tuple[Mark, ...]:

@@ -64,6 +64,7 @@ class List {
   constructor(data, chosen) {
     Object.assign(this, { data, chosen, at: -1, key: null, start: commonStart(data) });
     for (const id of ["list", "tall", "search", "mark", "order", "found", "tools"]) this[id] = document.getElementById(id);
+    this.list.parentElement.style.setProperty("--rows", data.rows.length);
     this.fill();
     this.filter();
     this.tools.addEventListener("submit", (event) => event.preventDefault());
@@ -83,6 +84,7 @@ class List {
     for (const row of rows) for (const mark of row.marks) counts[mark] += 1;
     const groups = new Map();
     marks.forEach((mark, place) => {
+      if (!counts[place]) return;
       if (!groups.has(mark.group)) groups.set(mark.group, make("optgroup", { label: mark.group }));
       groups.get(mark.group).append(make("option", { value: place }, `${mark.name} (${counts[place].toLocaleString("en")})`));
     });
@@ -135,8 +137,10 @@ class List {
   reveal() {
     const top = this.at * HEIGHT;
     const { scrollTop, clientHeight } = this.list;
-    if (top < scrollTop) this.list.scrollTop = top;
-    else if (top + HEIGHT > scrollTop + clientHeight) this.list.scrollTop = top + HEIGHT - clientHeight;
+    const [above, below] = [scrollTop - top, top + HEIGHT - scrollTop - clientHeight];
+    if (Math.max(above, below) > HEIGHT) this.list.scrollTop = top - (clientHeight - HEIGHT) / 2;
+    else if (above > 0) this.list.scrollTop = top;
+    else if (below > 0) this.list.scrollTop += below;
   }
 
   // Only what can be seen is in the document.
@@ -155,7 +159,8 @@ class List {
   option(row, at) {
     const asked = lastMessage(this.data, row);
     const bad = row.replies.find((reply) => reply.status !== "answered");
-    const said = bad ? `${bad.status}${bad.error ? `: ${bad.error}` : ""}` : row.replies[0].text;
+    const [first] = row.replies;
+    const said = bad ? `${bad.status}${bad.error ? `: ${bad.error}` : ""}` : first.fields.length ? first.fields.map((value) => value ?? "–").join(" · ") : first.text;
     const order = ORDERS[this.order.value];
     const element = make(
       "div",

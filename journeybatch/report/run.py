@@ -78,7 +78,9 @@ def _rows(evidence: Evidence) -> Section | None:
         return None
     counts = [(status, evidence.counted(status)) for status in ("answered", "failed", "pending")]
     rows = tuple(
-        (status, Bar(count / total), number(count), percent(count, total)) for status, count in counts if count
+        (status, Bar(count / total, status == "failed"), number(count), percent(count, total))
+        for status, count in counts
+        if count
     )
     columns = (Column("Status"), Column("", numeric=True), Column("Rows", numeric=True), Column("Share", numeric=True))
     blocks: list[Block] = [Table(columns, rows)]
@@ -126,7 +128,7 @@ def _pace(attempts: pl.DataFrame) -> Section | None:
     if any(failed for *_, failed in over.bins):
         kinds["failed attempts"] = "bad"
     each = f"{number(over.width)} {over.unit if over.width != 1 else over.unit.removesuffix('s')}"
-    if len(over.bins) > 1:
+    if len(over.bins) > 1 and attempts.height >= 5:
         bins = [(a, b, {"replies": ok, "failed attempts": failed}) for a, b, ok, failed in over.bins]
         columns = tuple(Column(text, numeric=True) for text in ("From", "To", "Replies", "Failed attempts"))
         rows = tuple(
@@ -204,7 +206,11 @@ def _example(browser: Browser, place: int, *, failed: bool = False) -> Example:
     row = browser.rows[place]
     asked = browser.texts[row.messages[-1][1]] if row.messages else ""
     reply = next((r for r in row.replies if r.error), row.replies[0]) if failed else row.replies[0]
-    said = f"{reply.error}: {reply.message}" if failed and reply.message else reply.error if failed else reply.text
+    said = reply.text
+    if failed:
+        said = f"{reply.error}: {reply.message}" if reply.message else reply.error
+    elif browser.fields:
+        said = "\n".join(f"{name}: {value}" for name, value in zip(browser.fields, reply.fields, strict=True))
     return Example(row.number, cut(asked, 600), cut(said, 600), failed)
 
 

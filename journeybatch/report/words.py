@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 CUT = 20_000
 """Characters of a text that a page has room for."""
 
 _PICTURES = {code: 0x2400 + code for code in range(32) if code not in (9, 10)} | {127: 0x2421}
-_UNSEEN = _PICTURES | dict.fromkeys((*range(0x80, 0xA0), 0xFFFE, 0xFFFF), 0xFFFD)
+_UNSEEN = _PICTURES | dict.fromkeys((*range(0x80, 0xA0), 0x202D, 0x202E, 0xFFFE, 0xFFFF), 0xFFFD)
 
 
 def number(value: float, digits: int = 3) -> str:
     """1,319, and 0.0421 to so many significant ``digits``; the minus is a minus sign."""
-    if value == int(value):
+    if not math.isfinite(value):
+        text = str(value)
+    elif value == int(value):
         text = f"{int(value):,}"
     elif abs(value) >= 10 ** (digits - 1):
         text = f"{value:,.0f}"
@@ -71,7 +74,7 @@ def moment(at: float) -> str:
 
 
 def visible(text: str) -> str:
-    """A text with its control characters as pictures, so that none is lost or acts."""
+    """A text with its control characters as pictures, and no letters that run against their direction."""
     return text.replace("\r\n", "\n").translate(_UNSEEN)
 
 
