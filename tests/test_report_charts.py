@@ -32,7 +32,7 @@ def test_colours_are_the_pages_variables():
 def test_two_drawings_share_no_id():
     ids = []
     for _ in range(2):
-        root = ElementTree.fromstring(charts.svg(charts.series([("a", 1), ("b", 2)], "y")))
+        root = ElementTree.fromstring(charts.svg(charts.series([("a", 1), ("b", 2)], "x", "y")))
         ids += [element.get("id") for element in root.iter() if element.get("id")]
     assert len(ids) == len(set(ids))
 

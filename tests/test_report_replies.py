@@ -150,7 +150,7 @@ def test_a_page_of_all_that_is_known_has_its_sections(flow):
     flow.run(limits={"failures": "100%"})
     page = run_page(evidence(flow), history=True)
     assert [section.name for section in page.sections] == [
-        "status", "credits", "nights", "failures", "pace", "models", "samples",
+        "status", "credits", "runs", "failures", "pace", "models", "samples",
     ]  # fmt: skip
     assert page.headline.startswith(f"{page.browser.rows and flow.summary()['rows']['answered']} of 12 rows answered, ")
 

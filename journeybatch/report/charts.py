@@ -80,13 +80,18 @@ def stacked(
     return spec
 
 
-def series(values: Sequence[tuple[str, float]], y: str, color: str = "accent") -> dict[str, Any]:
+def series(values: Sequence[tuple[str, float]], x: str, y: str, color: str = "accent") -> dict[str, Any]:
     """A bar for each name, in the order given."""
     return {
         "data": {"values": [{"name": name, "height": height} for name, height in values]},
         "mark": {"type": "bar", "color": COLORS[color]},
         "encoding": {
-            "x": {"field": "name", "type": "ordinal", "sort": None, "axis": {"title": None, "labelOverlap": True}},
+            "x": {
+                "field": "name",
+                "type": "ordinal",
+                "sort": None,
+                "axis": {"title": x, "labelAngle": 0, "labelOverlap": "greedy"},
+            },
             "y": {"field": "height", "type": "quantitative", "axis": {"title": y, "tickCount": 4, "tickMinStep": 1}},
         },
     }
@@ -101,7 +106,7 @@ def _bars(values: list[dict[str, Any]], x: str, y: str) -> dict[str, Any]:
                 "field": "from",
                 "type": "quantitative",
                 "bin": {"binned": True},
-                "axis": {"title": x, "grid": False, "tickCount": 8, "labelOverlap": True},
+                "axis": {"title": x, "grid": False, "tickCount": 6, "labelOverlap": True, "labelFlush": False},
             },
             "x2": {"field": "to"},
             "y": {

@@ -28,7 +28,7 @@ def attempts_of(history: History, run: int) -> pl.DataFrame:
         {
             "model": pl.Series([a.model[i] for i in sent], dtype=pl.String),
             "at": pl.Series([a.at[i] for i in sent], dtype=pl.Float64),
-            "latency_s": pl.Series([a.latency_s[i] if a.latency_s[i] > 0 else None for i in sent], dtype=pl.Float64),
+            "latency_s": pl.Series([a.latency_s[i] if a.offset[i] >= 0 else None for i in sent], dtype=pl.Float64),
             "outcome": pl.Series([CHARGES[a.charge[i]] for i in sent], dtype=pl.String),
             "credits": pl.Series([a.credits[i] for i in sent], dtype=pl.Int64),
             "credits_max": pl.Series([a.credits_max[i] for i in sent], dtype=pl.Int64),

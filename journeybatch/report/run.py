@@ -9,11 +9,12 @@ from journeybatch.report.blocks import Bar, Block, Chart, Column, Example, Links
 from journeybatch.report.browser import Browser
 from journeybatch.report.distributions import answers_section
 from journeybatch.report.evidence import Evidence
-from journeybatch.report.figures import attempts_of, binned, nights, over_time
+from journeybatch.report.figures import attempts_of, binned, over_time
 from journeybatch.report.headline import headline, next_steps, standing_of
 from journeybatch.report.money import credits_section
+from journeybatch.report.nights import runs_section
 from journeybatch.report.replies import ROWS, browser_of
-from journeybatch.report.words import credits_text, cut, interval, moment, number, percent, plural, span
+from journeybatch.report.words import cut, interval, moment, number, percent, plural, span
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,7 +30,7 @@ def run_page(evidence: Evidence, *, most: int = ROWS, history: bool = False) -> 
     sections = [
         _rows(evidence),
         credits_section(evidence),
-        _nights(evidence) if history else None,
+        runs_section(evidence.history) if history else None,
         answers_section(evidence),
         _failures(evidence, browser),
         _pace(attempts),
@@ -212,38 +213,3 @@ def _example(browser: Browser, place: int, *, failed: bool = False) -> Example:
     elif browser.fields:
         said = "\n".join(f"{name}: {value}" for name, value in zip(browser.fields, reply.fields, strict=True))
     return Example(row.number, cut(asked, 600), cut(said, 600), failed)
-
-
-def _nights(evidence: Evidence) -> Section:
-    """All runs of the directory, oldest first."""
-    found = nights(evidence.history)
-    columns = (Column("Run", numeric=True), Column("Began"), *(Column(t, numeric=True) for t in _NIGHTLY))
-    rows = tuple(
-        (
-            number(n.number),
-            moment(n.began_at),
-            number(n.asked),
-            number(n.answered),
-            number(n.failed),
-            interval(n.spent, n.spent + n.unknown),
-        )
-        for n in found
-    )
-    table = Table(columns, rows, "Runs of this directory")
-    if len(found) == 1:
-        return Section("nights", "Runs", (Sentence("There has been one run so far."), table))
-    whole = f"{len(found)} runs, {credits_text(evidence.history.spent)} in all."
-    days = [moment(n.began_at)[:10] for n in found]
-    names = [f"{day} ({n.number})" if days.count(day) > 1 else day for day, n in zip(days, found, strict=True)]
-    blocks = tuple(
-        Chart(name, title, says, charts.series(list(zip(names, values, strict=True)), axis, color), table)
-        for name, title, says, axis, values, color in (
-            ("runs-credits", "Credits of each run", whole, "credits", [n.spent for n in found], "accent"),
-            ("runs-prompts", "Prompts asked in each run", "", "prompts", [n.asked for n in found], "accent"),
-            ("runs-failed", "Prompts without an answer", "", "prompts", [n.failed for n in found], "bad"),
-        )
-    )
-    return Section("nights", "Runs", blocks)
-
-
-_NIGHTLY = ("Prompts asked", "Answered", "Without an answer", "Credits")
