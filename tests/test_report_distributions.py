@@ -6,8 +6,12 @@ import math
 
 import polars as pl
 
+from journeybatch.report import distributions
 from journeybatch.report.blocks import Chart, Sentence, Table, Text
-from journeybatch.report.distributions import distribution
+
+
+def distribution(values, name, **more):
+    return distributions.distribution(values.to_frame().lazy(), name, **more)
 
 
 def words(table):
@@ -45,10 +49,15 @@ def test_numbers_that_are_none_of_them_finite_are_said_to_be():
 
 def test_free_text_is_a_sentence_or_nothing_where_it_is_all_there_is():
     texts = pl.Series("why", [f"text {n}" for n in range(30)])
-    assert distribution(texts, "a") == Sentence("why: 30 different texts in 30 answers.")
+    assert distribution(texts, "a") == Sentence("why: texts of 6 to 7 characters, half of them under 7.")
     assert distribution(texts, "a", alone=True) is None
     assert distribution(texts.head(4), "a", alone=True) is None
     assert distribution(texts.clear(), "a") is None
+
+
+def test_choices_that_turn_out_to_be_many_are_text(monkeypatch):
+    monkeypatch.setattr(distributions, "LOOKED_AT", 5)
+    assert isinstance(distribution(pl.Series("x", ["a"] * 5 + [f"b{n}" for n in range(30)]), "a"), Sentence)
 
 
 def test_lists_are_counted_by_what_is_in_them():

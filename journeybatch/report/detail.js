@@ -2,10 +2,12 @@
 
 function tableOf(heads, rows, label) {
   const table = make("table", {});
-  if (heads) table.append(make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head)))));
+  const titles = (heads || []).map((head) => make("th", { scope: "col" }, head));
+  if (heads) table.append(make("thead", {}, make("tr", {}, ...titles)));
   const cell = (value, place) => {
     if (!heads && place === 0) return make("th", { scope: "row", class: "quiet" }, value);
-    return make("td", { class: typeof value === "number" ? "n" : "text" }, value === null ? "–" : String(value));
+    const kind = typeof value === "number" ? "n" : !heads || String(value).length > 24 ? "text" : "";
+    return make("td", { class: kind }, value === null ? "–" : String(value));
   };
   table.append(make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map(cell)))));
   return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, table);
@@ -21,7 +23,8 @@ function difference(before, after) {
   let head = 0;
   while (head < a.length && head < b.length && a[head] === b[head]) head += 1;
   let tail = 0;
-  while (tail < a.length - head && tail < b.length - head && a[a.length - 1 - tail] === b[b.length - 1 - tail]) tail += 1;
+  const most = Math.min(a.length, b.length) - head;
+  while (tail < most && a[a.length - 1 - tail] === b[b.length - 1 - tail]) tail += 1;
   const [x, y] = [a.slice(head, a.length - tail), b.slice(head, b.length - tail)];
   const parts = [["span", a.slice(0, head).join("")], ...edits(x, y), ["span", a.slice(a.length - tail).join("")]];
   return parts.filter(([, text]) => text);
@@ -30,13 +33,17 @@ function difference(before, after) {
 function edits(x, y) {
   const width = y.length + 1;
   if ((x.length + 1) * width > 4e6) return [["del", x.join("")], ["ins", y.join("")]];
-  const common = new Uint32Array((x.length + 1) * width);
-  for (let i = x.length - 1; i >= 0; i -= 1)
-    for (let j = y.length - 1; j >= 0; j -= 1)
-      common[i * width + j] = x[i] === y[j] ? common[(i + 1) * width + j + 1] + 1 : Math.max(common[(i + 1) * width + j], common[i * width + j + 1]);
+  const common = new Uint32Array((x.length + 1) * width); // words that x from i on and y from j on have in common
+  const at = (i, j) => i * width + j;
+  for (let i = x.length - 1; i >= 0; i -= 1) {
+    for (let j = y.length - 1; j >= 0; j -= 1) {
+      const skipped = Math.max(common[at(i + 1, j)], common[at(i, j + 1)]);
+      common[at(i, j)] = x[i] === y[j] ? common[at(i + 1, j + 1)] + 1 : skipped;
+    }
+  }
   const parts = [];
   const add = (tag, word) => {
-    if (parts.length && parts[parts.length - 1][0] === tag) parts[parts.length - 1][1] += word;
+    if (parts.at(-1)?.[0] === tag) parts.at(-1)[1] += word;
     else parts.push([tag, word]);
   };
   let [i, j] = [0, 0];
@@ -45,7 +52,7 @@ function edits(x, y) {
       add("span", x[i]);
       i += 1;
       j += 1;
-    } else if (j >= y.length || (i < x.length && common[(i + 1) * width + j] >= common[i * width + j + 1])) {
+    } else if (j >= y.length || (i < x.length && common[at(i + 1, j)] >= common[at(i, j + 1)])) {
       add("del", x[i]);
       i += 1;
     } else {
@@ -81,15 +88,18 @@ class Detail {
   }
 
   asked(row) {
-    const message = ([role, place]) => make("div", { class: "message" }, make("h4", {}, role), make("p", { class: "text" }, this.data.texts[place]));
+    const text = (place) => make("p", { class: "text" }, this.data.texts[place]);
+    const message = ([role, place]) => make("div", { class: "message" }, make("h4", {}, role), text(place));
     const parts = row.messages.map(message);
     if (parts.length < 2) return parts;
     const before = parts.slice(0, -1);
-    return [folded(before.length === 1 ? "1 message before" : `${before.length} messages before`, ...before), parts[parts.length - 1]];
+    const title = before.length === 1 ? "1 message before" : `${before.length} messages before`;
+    return [folded(title, ...before), parts.at(-1)];
   }
 
   comparison() {
-    const select = make("select", {}, make("option", { value: -1 }, "none"), ...this.data.variants.map((name, place) => make("option", { value: place }, name)));
+    const options = this.data.variants.map((name, place) => make("option", { value: place }, name));
+    const select = make("select", {}, make("option", { value: -1 }, "none"), ...options);
     select.value = this.against;
     select.addEventListener("input", () => {
       this.against = Number(select.value);
@@ -102,12 +112,16 @@ class Detail {
   variant(reply, place) {
     const { data } = this;
     const label = data.variants[place] || "Reply";
-    const parts = [make("h4", {}, reply.status === "answered" ? label : `${label}: ${reply.status}`)];
+    const answered = reply.status === "answered";
+    const parts = [make("h4", {}, answered ? label : `${label}: ${reply.status}`)];
     if (reply.scores.length) parts.push(this.scores(reply));
-    if (reply.error) parts.push(make("p", { class: "text failed" }, reply.message ? `${reply.error}: ${reply.message}` : reply.error));
+    const wrong = [reply.error, reply.message].filter(Boolean).join(": ");
+    if (wrong) parts.push(make("p", { class: "text failed" }, wrong));
+    const structured = answered && data.fields.length;
     const fields = data.fields.map((name, at) => [name, reply.fields[at] ?? null]);
-    if (fields.length && reply.status === "answered") parts.push(tableOf(null, fields, `${label}: fields`));
-    if (reply.text) parts.push(fields.length && reply.status === "answered" ? folded("The reply's text", this.said(reply, place)) : this.said(reply, place));
+    if (structured) parts.push(tableOf(null, fields, `${label}: fields`));
+    const said = this.said(reply, place);
+    if (reply.text) parts.push(structured ? folded("The reply's text", said) : said);
     parts.push(tableOf(null, reply.facts, `${label}: facts`));
     if (reply.attempts.length) parts.push(this.attempts(reply, label));
     return make("div", { class: "variant" }, ...parts);
@@ -130,9 +144,10 @@ class Detail {
   attempts(reply, label) {
     const heads = ["request", "attempt", "model", "rows", "came to", "credits", "status", "what happened", "at", "s"];
     const rows = reply.attempts.map((values) => {
-      const tried = this.data.named("attempt", values);
-      const happened = [tried.error, tried.message].filter(Boolean).join(": ");
-      return [tried.request, tried.attempt, tried.model, tried.rows, tried.outcome, tried.credits, tried.status, happened || "reply", tried.at, tried.latency_s];
+      const { request, attempt, model, rows, outcome, credits, status, error, message, at, latency_s } =
+        this.data.named("attempt", values);
+      const happened = [error, message].filter(Boolean).join(": ") || "reply";
+      return [request, attempt, model, rows, outcome, credits, status, happened, at, latency_s];
     });
     const title = rows.length === 1 ? "1 attempt" : `${rows.length} attempts`;
     return folded(title, tableOf(heads, rows, `${label}: attempts`));

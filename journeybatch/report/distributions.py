@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 FEW = 12
 """Distinct values that are shown one by one."""
+LOOKED_AT = 2_000
+"""Values that tell free text from choices; a table of ten million replies is not held in memory for that."""
 
 
 def answers_section(evidence: Evidence) -> Section | None:
@@ -24,52 +26,65 @@ def answers_section(evidence: Evidence) -> Section | None:
     answered = evidence.scan().filter(pl.col(f"{evidence.prefix}jb_status") == "answered")
     blocks: list[Block] = []
     for place, name in enumerate(evidence.answers):
-        values = answered.select(pl.col(name)).collect().to_series()
+        values = answered.select(pl.col(name))
         block = distribution(values, f"answer-{place + 1}", alone=len(evidence.answers) == 1)
         if block is not None:
             blocks.append(block)
     return Section("answers", "Answers", tuple(blocks)) if blocks else None
 
 
-def distribution(values: pl.Series, name: str, *, alone: bool = False) -> Block | None:
-    """The values of one column; ``name`` is for its chart. None where nothing is to be said: texts that all differ."""
+def distribution(values: pl.LazyFrame, name: str, *, alone: bool = False) -> Block | None:
+    """The values of a frame's one column; ``name`` is for its chart. None where nothing is to be said: no values, or
+    free text that is all there is."""
     import polars as pl
 
-    if isinstance(values.dtype, pl.List):
-        values = values.explode()
-    if not len(values):
+    column = values.collect_schema().names()[0]
+    if isinstance(values.collect_schema()[column], pl.List):
+        values = values.explode(column)
+    kind = values.collect_schema()[column]
+    first = values.head(LOOKED_AT).collect().to_series()
+    if not len(first):
         return None
-    counts = values.drop_nulls().value_counts(sort=True)
-    if counts.height > FEW:
-        if values.dtype.is_numeric():
-            return _numbers(values, name)
-        if alone:
-            return None
-        return Sentence(
-            f"{cut(values.name, 80)}: {plural(counts.height, 'different text')} in {plural(len(values), 'answer')}."
-        )
-    if alone and not values.dtype.is_numeric() and counts.height > len(values) / 2:
+    distinct = first.drop_nulls().n_unique()
+    if alone and kind == pl.String and distinct > len(first) / 2:
         return None
-    return _bars(values.name, counts, values.null_count())
+    if distinct <= FEW:
+        counts = values.group_by(column).len("times").collect(engine="streaming")
+        if counts.height <= FEW + 1:
+            return _bars(counts)
+    if isinstance(kind, pl.String):
+        return None if alone else _texts(values)
+    return _numbers(values.collect(engine="streaming").to_series(), name)
 
 
-def _bars(title: str, counts: pl.DataFrame, nulls: int) -> Table:
-    value, count = counts.columns
-    order = [count, value] if not counts[value].dtype.is_numeric() else [value]
-    falling = [True, False] if len(order) == 2 else [False]
-    listed = [(_word(word), times) for word, times in counts.sort(order, descending=falling).iter_rows()]
-    if nulls:
-        listed.append(("(null)", nulls))
-    whole = sum(times for _, times in listed)
-    most = max((times for _, times in listed), default=1)
-    rows = tuple((Text(word), Bar(times / most), number(times), percent(times, whole)) for word, times in listed)
+def _texts(values: pl.LazyFrame) -> Sentence:
+    import polars as pl
+
+    name = values.collect_schema().names()[0]
+    lengths = values.select(pl.col(name).str.len_chars()).collect(engine="streaming").to_series().drop_nulls()
+    low, middle, high = (number(float(lengths.quantile(q, "nearest") or 0.0)) for q in (0.0, 0.5, 1.0))
+    return Sentence(f"{cut(name, 80)}: texts of {low} to {high} characters, half of them under {middle}.")
+
+
+def _bars(counts: pl.DataFrame) -> Table:
+    """Bars for values and the times they were given: numbers in their order, others by how often they are."""
+    import polars as pl
+
+    value, times = counts.columns
+    ordered = (
+        counts.sort(value) if counts[value].dtype.is_numeric() else counts.sort(times, value, descending=[True, False])
+    )
+    listed = [(_word(word), n) for word, n in ordered.filter(pl.col(value).is_not_null()).iter_rows()]
+    listed += [("(null)", n) for n in ordered.filter(pl.col(value).is_null())[times]]
+    whole, most = sum(n for _, n in listed), max(n for _, n in listed)
+    rows = tuple((Text(word), Bar(n / most), number(n), percent(n, whole)) for word, n in listed)
     columns = (
         Column("Value"),
         Column("", numeric=True),
         Column("Answers", numeric=True),
         Column("Share", numeric=True),
     )
-    return Table(columns, rows, cut(title, 200))
+    return Table(columns, rows, cut(value, 200))
 
 
 def _numbers(values: pl.Series, name: str) -> Chart | Sentence:

@@ -51,11 +51,16 @@ class Evidence(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def rows(self) -> pl.DataFrame:
-        """One line per row and sample, without its texts: ``row``, ``status``, ``error``, ``model``, ``reused``."""
+        """``row``, ``status``, ``error``, ``model`` and ``reused`` of every row and sample, in order."""
         import polars as pl
 
         names = ("row", "status", "error", "model", "reused")
-        return self.scan().select(pl.col(f"{self.prefix}jb_{name}").alias(name) for name in names).collect()
+        return (
+            self.scan()
+            .select(pl.col(f"{self.prefix}jb_{name}").alias(name) for name in names)
+            .collect(engine="streaming")
+            .sort("row")
+        )
 
     def counted(self, status: str) -> int:
         """How many rows stand so."""

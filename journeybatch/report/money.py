@@ -14,6 +14,7 @@ _STAGES = (
     ("Several rows in a request", "after_reuse", "after_packing"),
     ("Cheaper models first", "after_packing", "after_cascade"),
 )
+_NEEDED = {"naive", "after_reuse", "after_packing", "after_cascade", "spent"}
 _COLUMNS = (Column(""), Column("Requests", numeric=True), Column("Credits", numeric=True))
 
 
@@ -22,7 +23,7 @@ def credits_section(evidence: Evidence) -> Section:
     said = evidence.summary.get("credits") or {}
     blocks: list[Block] = []
     costs = evidence.summary.get("costs")
-    if isinstance(costs, Mapping):
+    if isinstance(costs, Mapping) and costs.keys() >= _NEEDED:
         blocks.append(savings(costs))
     blocks.append(_balance(evidence, said))
     reconciled = said.get("reconciliation")

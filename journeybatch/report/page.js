@@ -41,7 +41,8 @@ function pressed(event, list, detail, close) {
   const typing = target.closest("input, select, textarea");
   const page = Math.max(1, Math.floor(list.list.clientHeight / HEIGHT) - 1);
   const steps = { j: 1, k: -1 };
-  if (target === list.list) Object.assign(steps, { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity });
+  const arrows = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
+  if (target === list.list) Object.assign(steps, arrows);
   if (key === "Escape") {
     if (target === list.search && list.search.value) {
       list.search.value = "";

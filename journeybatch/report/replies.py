@@ -38,9 +38,10 @@ def browser_of(evidence: Evidence, most: int = ROWS) -> Browser:
     import polars as pl
 
     numbers, note = chosen(evidence, most)
-    row = f"{evidence.prefix}jb_row"
-    frame = evidence.scan().filter(pl.col(row).is_in(numbers)).collect()
-    samples, texts, marks = evidence.spec.samples, Texts(), _Marks(evidence)
+    row, samples = f"{evidence.prefix}jb_row", evidence.spec.samples
+    order = [row, f"{evidence.prefix}jb_sample"] if samples > 1 else [row]
+    frame = evidence.scan().filter(pl.col(row).is_in(numbers)).collect(engine="streaming").sort(*order)
+    texts, marks = Texts(), _Marks(evidence)
     asked = list(_questions(evidence, frame, numbers))
     attempts = _attempts(evidence.history, {key for _, keys in asked for each in keys for key in each})
     rows = []
@@ -75,7 +76,7 @@ def chosen(evidence: Evidence, most: int = ROWS) -> tuple[list[int], str]:
     frame = evidence.rows.group_by("row", maintain_order=True).agg(open=(pl.col("status") != "answered").any())
     names = [name for name, kind in evidence.scan().collect_schema().items() if kind == pl.String]
     size = pl.sum_horizontal(pl.col(names).str.len_chars().fill_null(0).clip(0, 20_000)).sum()
-    letters = int(evidence.scan().select(size).collect().item()) if names else 0
+    letters = int(evidence.scan().select(size).collect(engine="streaming").item()) if names else 0
     fit = min(most, int(frame.height * LETTERS / letters) if letters > LETTERS else most)
     if frame.height <= fit:
         return frame["row"].to_list(), ""

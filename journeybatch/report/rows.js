@@ -14,7 +14,8 @@ async function unpacked(text) {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   const data = await new Response(stream).json();
-  const named = (shape, values) => Object.fromEntries(data.shapes[shape].map((name, place) => [name, values[place]]));
+  const named = (shape, values) =>
+    Object.fromEntries(data.shapes[shape].map((name, place) => [name, values[place]]));
   data.named = named;
   data.rows = data.rows.map((values) => {
     const row = named("row", values);
@@ -25,7 +26,7 @@ async function unpacked(text) {
 }
 
 const flat = (text) => text.slice(0, 300).replace(/\s+/g, " ").trim();
-const lastMessage = (data, row) => (row.messages.length ? data.texts[row.messages[row.messages.length - 1][1]] : "");
+const lastMessage = (data, row) => (row.messages.length ? data.texts[row.messages.at(-1)[1]] : "");
 
 // What all prompts begin with says nothing about a row.
 function commonStart(data) {
@@ -51,19 +52,29 @@ function hay(data, row) {
 }
 
 const most = (row, measure) => Math.max(...row.replies.map(measure));
+const total = (row, measure) => row.replies.reduce((sum, reply) => sum + measure(reply), 0);
+
+// How rows can be sorted, the greatest key first, and how that key is shown beside a row.
 const ORDERS = {
   "row number": null,
-  "slowest first": { key: (row) => most(row, (reply) => reply.latency_s ?? -1), shown: (key) => (key < 0 ? "" : `${key.toFixed(2)} s`) },
-  "most credits first": { key: (row) => row.replies.reduce((sum, reply) => sum + Number(reply.credits), 0), shown: (key) => String(Number(key.toFixed(6))) },
+  "slowest first": {
+    key: (row) => most(row, (reply) => reply.latency_s ?? -1),
+    shown: (key) => (key < 0 ? "" : `${key.toFixed(2)} s`),
+  },
+  "most credits first": {
+    key: (row) => total(row, (reply) => Number(reply.credits)),
+    shown: (key) => String(Number(key.toFixed(6))),
+  },
   "most attempts first": { key: (row) => most(row, (reply) => reply.attempts.length), shown: String },
   "longest reply first": { key: (row) => most(row, (reply) => reply.text.length), shown: String },
-  "shortest reply first": { key: (row) => -Math.min(...row.replies.map((reply) => reply.text.length)), shown: (key) => String(-key) },
+  "shortest reply first": { key: (row) => most(row, (reply) => -reply.text.length), shown: (key) => String(-key) },
 };
 
 class List {
   constructor(data, chosen) {
     Object.assign(this, { data, chosen, at: -1, key: null, start: commonStart(data) });
-    for (const id of ["list", "tall", "search", "mark", "order", "found", "tools"]) this[id] = document.getElementById(id);
+    const ids = ["list", "tall", "search", "mark", "order", "found", "tools"];
+    for (const id of ids) this[id] = document.getElementById(id);
     this.list.parentElement.style.setProperty("--rows", data.rows.length);
     this.fill();
     this.filter();
@@ -86,7 +97,8 @@ class List {
     marks.forEach((mark, place) => {
       if (!counts[place]) return;
       if (!groups.has(mark.group)) groups.set(mark.group, make("optgroup", { label: mark.group }));
-      groups.get(mark.group).append(make("option", { value: place }, `${mark.name} (${counts[place].toLocaleString("en")})`));
+      const label = `${mark.name} (${counts[place].toLocaleString("en")})`;
+      groups.get(mark.group).append(make("option", { value: place }, label));
     });
     this.mark.append(...groups.values());
     this.order.append(...Object.keys(ORDERS).map((name) => make("option", { value: name }, name)));
@@ -98,7 +110,8 @@ class List {
     const mark = this.mark.value === "" ? null : Number(this.mark.value);
     const order = ORDERS[this.order.value];
     const current = this.row;
-    this.shown = data.rows.filter((row) => (mark === null || row.marks.includes(mark)) && (!wanted || hay(data, row).includes(wanted)));
+    const marked = (row) => mark === null || row.marks.includes(mark);
+    this.shown = data.rows.filter((row) => marked(row) && (!wanted || hay(data, row).includes(wanted)));
     this.key = order && new Map(this.shown.map((row) => [row, order.key(row)]));
     if (order) this.shown.sort((one, other) => this.key.get(other) - this.key.get(one) || one.number - other.number);
     const [found, all] = [this.shown.length, data.rows.length].map((count) => count.toLocaleString("en"));
@@ -150,7 +163,10 @@ class List {
     const last = Math.min(shown.length, first + Math.ceil(list.clientHeight / HEIGHT) + 6);
     const options = shown.slice(first, last).map((row, place) => this.option(row, first + place));
     this.tall.replaceChildren(...options);
-    if (!shown.length) this.tall.append(make("div", { class: "empty", role: "option", "aria-disabled": "true" }, "No row is like this."));
+    if (!shown.length) {
+      const empty = { class: "empty", role: "option", "aria-disabled": "true" };
+      this.tall.append(make("div", empty, "No row is like this."));
+    }
     const active = this.at >= first && this.at < last;
     if (active) list.setAttribute("aria-activedescendant", `row-${this.row.number}`);
     else list.removeAttribute("aria-activedescendant");
@@ -160,11 +176,21 @@ class List {
     const asked = lastMessage(this.data, row);
     const bad = row.replies.find((reply) => reply.status !== "answered");
     const [first] = row.replies;
-    const said = bad ? `${bad.status}${bad.error ? `: ${bad.error}` : ""}` : first.fields.length ? first.fields.map((value) => value ?? "–").join(" · ") : first.text;
+    const fields = first.fields.map((value) => value ?? "–").join(" · ");
+    const said = bad ? [bad.status, bad.error].filter(Boolean).join(": ") : fields || first.text;
     const order = ORDERS[this.order.value];
+    const attributes = {
+      class: "option",
+      role: "option",
+      id: `row-${row.number}`,
+      "data-at": at,
+      "aria-selected": at === this.at,
+      "aria-setsize": this.shown.length,
+      "aria-posinset": at + 1,
+    };
     const element = make(
       "div",
-      { class: "option", role: "option", id: `row-${row.number}`, "data-at": at, "aria-selected": at === this.at, "aria-setsize": this.shown.length, "aria-posinset": at + 1 },
+      attributes,
       make("span", {}, flat(asked.slice(this.start) || asked)),
       make("span", { class: "number" }, String(row.number)),
       make("span", { class: bad && bad.status === "failed" ? "failed" : "said" }, flat(said)),
