@@ -99,6 +99,10 @@ def test_identical_prompts_that_are_asked_each_keep_their_own_attempts(flow):
     flow.run(dedupe=False)
     rows = browser_of(evidence(flow)).rows
     assert len({row.replies[0].attempts[0].request for row in rows}) == 4
+    some = browser_of(evidence(flow), 2).rows
+    asked = flow.results()["jb_request"]
+    assert [row.replies[0].attempts[0].request for row in some] == [asked[row.number] for row in some]
+    assert [row.number for row in some] == [0, 2]
 
 
 def test_a_prefix_of_columns_changes_nothing(flow):
