@@ -43,18 +43,30 @@ def audit(directory: Path) -> list[str]:
     ]
     if locked(journal):
         return found
-    if history.size > history.end:
-        found.append(f"journal: the last {history.size - history.end} bytes are torn; the next run cuts them off")
+    if (tail := torn(history)) is not None:
+        found.append(tail)
     found += _check_credits(history)
     summary = read_summary(directory)
     if summary is None and history.run:
         found.append("summary.json is missing or cannot be read; run again to renew it")
-    if summary is not None and summary.get("exit_code") in _VIEWS_WAIT:
+    if summary is not None and views_wait(summary):
         return found
     departed = (summary or {}).get("credits", {}).get("departed", 0)
     found += _check_results(directory / RESULTS, history, departed)
     found += _check_requests(directory / REQUESTS, history)
     return found + _check_summary(summary, history)
+
+
+def torn(history: History) -> str | None:
+    """A sentence about the end of a journal that a killed process left torn; None where it is whole."""
+    if history.size == history.end:
+        return None
+    return f"journal: the last {history.size - history.end} bytes are torn; the next run cuts them off"
+
+
+def views_wait(summary: dict[str, Any]) -> bool:
+    """Whether the run that left this summary is behind with its views."""
+    return summary.get("exit_code") in _VIEWS_WAIT
 
 
 def _check_credits(history: History) -> list[str]:

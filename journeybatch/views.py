@@ -18,24 +18,8 @@ if TYPE_CHECKING:
 def write_views(job: Job, history: History, journal: Path, surveyed: Survey) -> Counts:
     """Write results.parquet, requests.parquet of the latest run, and requests/RUN.parquet of earlier ones that have
     none yet. Raises InputChanged, TableError, OSError."""
-    spec = job.spec
     output = journal.parent
-    view = View(
-        journal=journal,
-        history=history,
-        surveyed=surveyed,
-        facts=job.stand(history, surveyed).facts,
-        frames=job.frames,
-        schema=dict(job.schema),
-        reader=job.reader,
-        variants=job.variants,
-        prefix=spec.output_prefix or "",
-        metadata={
-            "journeybatch.job": spec.name,
-            "journeybatch.version": __version__,
-            "journeybatch.emulated": "true" if history.emulated else "false",
-        },
-    )
+    view = view_of(job, history, journal, surveyed)
     counts = write_results(view, output / RESULTS)
     latest = history.runs[-1].number if history.runs else 0
     for run in history.runs[:-1]:
@@ -45,3 +29,23 @@ def write_views(job: Job, history: History, journal: Path, surveyed: Survey) -> 
             write_requests(history, journal, earlier, run.number, view.metadata)
     write_requests(history, journal, output / REQUESTS, latest, view.metadata)
     return counts
+
+
+def view_of(job: Job, history: History, journal: Path, surveyed: Survey) -> View:
+    """What the results of ``job`` are made of."""
+    return View(
+        journal=journal,
+        history=history,
+        surveyed=surveyed,
+        facts=job.stand(history, surveyed).facts,
+        frames=job.frames,
+        schema=dict(job.schema),
+        reader=job.reader,
+        variants=job.variants,
+        prefix=job.spec.output_prefix or "",
+        metadata={
+            "journeybatch.job": job.spec.name,
+            "journeybatch.version": __version__,
+            "journeybatch.emulated": "true" if history.emulated else "false",
+        },
+    )

@@ -129,7 +129,7 @@ EVALUATION = [
 
 OWNERS = {
     "httptools": {"lane"},
-    "minijinja": {"cells", "dialect", "template"},
+    "minijinja": {"cells", "dialect", "template", "report/page"},
     "msgspec": None,  # frozen values: common tongue, like anyio and polars
     "anyio": None,
     "polars": None,
@@ -149,6 +149,7 @@ OWNERS = {
     "rapidfuzz": {"agreement", "evaluation/text"},
     "numpy": {"evaluation/numerics"},
     "scipy": {"evaluation/numerics"},
+    "vl_convert": {"report/charts"},
 }
 
 

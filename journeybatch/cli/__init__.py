@@ -20,6 +20,7 @@ VERBS = {
     "show": "looking",
     "export": "looking",
     "verify": "looking",
+    "report": "reporting",
     "models": "asking",
     "account": "asking",
     "chat": "asking",
@@ -29,7 +30,7 @@ VERBS = {
 }
 """Each verb and the module it lives in, imported when it is called: start-up time is a promise."""
 
-LATER = ("eval", "report")
+LATER = ("eval",)
 """Verbs that are planned and not built yet."""
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from journeybatch.archive import mapped, read_history, received
 from journeybatch.attempts import CHARGES, request_name
@@ -15,13 +16,14 @@ from journeybatch.cli.environment import load, read_world
 from journeybatch.errors import Damaged, OutputError, RunLocked
 from journeybatch.export import export as export_table
 from journeybatch.history import History
-from journeybatch.job import bind
+from journeybatch.job import Job, bind
 from journeybatch.journal import NAME, locked
 from journeybatch.preparation import kept_input
 from journeybatch.reading import reread
 from journeybatch.results import RESULTS
 from journeybatch.spec import JobSpec
 from journeybatch.summary import read_summary, remarks
+from journeybatch.survey import Survey
 from journeybatch.views import write_views
 
 
@@ -35,7 +37,8 @@ def directory_of(target: str) -> Path:
     raise OutputError(f"{target}: there is no such directory or job file")
 
 
-def _history(directory: Path) -> History:
+def history_of(directory: Path) -> History:
+    """The history in an output directory. Raises OutputError where there is none."""
     journal = directory / NAME
     if not journal.exists():
         raise OutputError(f"{directory}: there is no journal here; nothing ever ran in this directory")
@@ -48,7 +51,7 @@ def _history(directory: Path) -> History:
 def status(target: str, as_json: bool) -> None:
     """How far a run is, also while another process runs it."""
     directory = directory_of(target)
-    history = _history(directory)
+    history = history_of(directory)
     running = locked(directory / NAME)
     run = history.run
     state = "running" if running else "finished" if run and run.finished_at else "stopped" if run else "not begun"
@@ -94,8 +97,8 @@ def show(target: str, row: int, as_json: bool) -> None:
     from itertools import islice
 
     directory = directory_of(target)
-    history = _history(directory)
-    spec = _spec(directory)
+    history = history_of(directory)
+    spec = spec_of(directory)
     job = bind(spec, read_world(), path=kept_input(spec, directory))
     seen: dict[bytes, int] = {}
     questions = (question for frame in job.frames() for question in job.ask.questions(frame, seen))
@@ -158,12 +161,25 @@ def _attempts(directory: Path, history: History, keys: set[bytes]) -> list[dict[
         ]
 
 
-def _spec(directory: Path) -> JobSpec:
+def spec_of(directory: Path) -> JobSpec:
     """The job that ran last in ``directory``."""
     path = directory / "job.yaml"
     if not path.exists():
         raise OutputError(f"{directory}: there is no job.yaml here; nothing ever ran in this directory")
     return load(path, {}, read_world())
+
+
+def rebound(directory: Path, history: History) -> tuple[Job, Survey]:
+    """The job that ran last in ``directory``, over the rows it ran over, and its survey; ``history`` as that job reads
+    replies. Raises JobError."""
+    total = (read_summary(directory) or {}).get("rows", {}).get("total")
+    spec = spec_of(directory)
+    job = bind(spec, read_world(), path=kept_input(spec, directory))
+    job = msgspec.structs.replace(job, limit=None if total is None else total // job.ask.width)
+    reread(history, directory / NAME, job.reader)
+    surveyed = job.survey()
+    surveyed.check_problems()
+    return job, surveyed
 
 
 @click.command()
@@ -172,17 +188,10 @@ def _spec(directory: Path) -> JobSpec:
 def export(target: str, to: Path | None) -> None:
     """Rebuild the Parquet views from the journal, for nothing; write the results to FILE."""
     directory = directory_of(target)
-    history = _history(directory)
+    history = history_of(directory)
     if locked(directory / NAME):
         raise RunLocked(f"{directory}: a run is at work here; export when it has ended")
-    summary = read_summary(directory) or {}
-    total = summary.get("rows", {}).get("total")
-    spec = _spec(directory)
-    limit = None if total is None else total // spec.samples
-    job = bind(spec, read_world(), limit=limit, path=kept_input(spec, directory))
-    reread(history, directory / NAME, job.reader)
-    surveyed = job.survey()
-    surveyed.check_problems()
+    job, surveyed = rebound(directory, history)
     counts = write_views(job, history, directory / NAME, surveyed)
     screen.out(f"{counts.answered} of {counts.total} rows answered: {directory / RESULTS}")
     if to is not None:
@@ -198,5 +207,5 @@ def verify(target: str) -> None:
     found = audit(directory)
     if found:
         raise Damaged("\n".join([f"{directory}: {len(found)} things do not agree:", *(f"  {line}" for line in found)]))
-    history = _history(directory)
+    history = history_of(directory)
     screen.out(f"{directory}: {len(history.attempts)} attempts, {history.spent} credits: all agree")

@@ -1,0 +1,168 @@
+"""Charts: Vega-Lite specs drawn without a browser and without a network, as SVG for a page and as PNG for a document.
+
+In a page colours are variables, so that a chart follows the page into the dark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from itertools import count
+from typing import Any
+from xml.etree import ElementTree
+
+from journeybatch.errors import JobError
+
+COLORS = {"accent": "#2b6a8c", "bad": "#b1432b", "quiet": "#8a9096", "ink": "#454b50", "rule": "#dfe2e4"}
+"""The colours a spec may use, by the name of the page's variable (``--chart-accent``)."""
+WIDE, NARROW, HEIGHT = 620, 270, 150
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_SVG = "{http://www.w3.org/2000/svg}"
+_TAGS = {"svg", "g", "defs", "clipPath", "path", "line", "rect", "circle", "text", "tspan"}
+_DROPPED = ("class", "role", "aria-label", "aria-hidden", "aria-roledescription", "pointer-events", "version")
+_NUMBERS = count()
+
+
+def can_draw() -> bool:
+    """Whether the library that draws is installed."""
+    return find_spec("vl_convert") is not None
+
+
+def check() -> None:
+    """Raises JobError where nothing can draw."""
+    if not can_draw():
+        raise JobError("images need a library that is not installed: pip install 'journeybatch[report]'")
+
+
+def svg(spec: dict[str, Any], width: int = WIDE) -> str:
+    """A spec as an SVG element for a page. Raises JobError where nothing can draw."""
+    check()
+    import vl_convert
+
+    text: str = vl_convert.vegalite_to_svg(_whole(spec, width), allowed_base_urls=[])
+    return _inlined(text)
+
+
+def png(spec: dict[str, Any]) -> bytes:
+    """A spec as an image on white, at twice the size of the screen's. Raises JobError as ``svg``."""
+    check()
+    import vl_convert
+
+    image: bytes = vl_convert.vegalite_to_png(
+        _whole(spec, WIDE) | {"background": "white", "padding": 12}, scale=2, allowed_base_urls=[]
+    )
+    return image
+
+
+def histogram(bins: Sequence[tuple[float, float, int]], x: str, y: str) -> dict[str, Any]:
+    """Bars from one number to the next, each with a count."""
+    values = [{"from": low, "to": high, "count": height} for low, high, height in bins]
+    return _bars(values, x, y)
+
+
+def stacked(
+    bins: Sequence[tuple[float, float, dict[str, int]]], kinds: dict[str, str], x: str, y: str
+) -> dict[str, Any]:
+    """Bars from one number to the next, each of several ``kinds``: names and their colours, the lowest first."""
+    names = list(kinds)
+    values = [
+        {"from": low, "to": high, "count": heights.get(kind, 0), "kind": kind, "place": place}
+        for low, high, heights in bins
+        for place, kind in enumerate(names)
+    ]
+    spec = _bars(values, x, y)
+    shown = {"domain": names, "range": [COLORS[color] for color in kinds.values()]}
+    legend = {"orient": "top", "title": None, "symbolType": "square"} if len(names) > 1 else None
+    spec["encoding"] |= {
+        "color": {"field": "kind", "type": "nominal", "scale": shown, "legend": legend},
+        "order": {"field": "place", "type": "quantitative"},
+    }
+    return spec
+
+
+def series(values: Sequence[tuple[str, float]], x: str, y: str, color: str = "accent") -> dict[str, Any]:
+    """A bar for each name, in the order given."""
+    return {
+        "data": {"values": [{"name": name, "height": height} for name, height in values]},
+        "mark": {"type": "bar", "color": COLORS[color]},
+        "encoding": {
+            "x": {
+                "field": "name",
+                "type": "ordinal",
+                "sort": None,
+                "axis": {"title": x, "labelAngle": 0, "labelOverlap": "greedy"},
+            },
+            "y": {"field": "height", "type": "quantitative", "axis": {"title": y, "tickCount": 4, "tickMinStep": 1}},
+        },
+    }
+
+
+def _bars(values: list[dict[str, Any]], x: str, y: str) -> dict[str, Any]:
+    return {
+        "data": {"values": values},
+        "mark": {"type": "bar", "color": COLORS["accent"], "binSpacing": 1},
+        "encoding": {
+            "x": {
+                "field": "from",
+                "type": "quantitative",
+                "bin": {"binned": True},
+                "axis": {"title": x, "grid": False, "tickCount": 6, "labelOverlap": True, "labelFlush": False},
+            },
+            "x2": {"field": "to"},
+            "y": {
+                "field": "count",
+                "type": "quantitative",
+                "axis": {"title": y, "tickCount": 4, "tickMinStep": 1},
+            },
+        },
+    }
+
+
+def _whole(spec: dict[str, Any], width: int) -> dict[str, Any]:
+    ink, rule = COLORS["ink"], COLORS["rule"]
+    axis = {
+        "labelColor": ink,
+        "titleColor": ink,
+        "domainColor": rule,
+        "tickColor": rule,
+        "gridColor": rule,
+        "titleFontWeight": "normal",
+        "labelFontSize": 11,
+        "titleFontSize": 11,
+    }
+    config = {
+        "font": _FONT,
+        "view": {"stroke": None},
+        "axis": axis,
+        "axisX": {"grid": False},
+        "legend": {"labelColor": ink, "labelFontSize": 11},
+    }
+    size = {"width": width, "height": HEIGHT, "autosize": {"type": "fit", "contains": "padding"}}
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        **size,
+        "background": None,
+        "config": config,
+    } | spec
+
+
+def _inlined(text: str) -> str:
+    """A drawing as part of a page: only shapes and texts, colours as variables, ids of its own, and hidden from
+    readers of the page that do not look: they have the table."""
+    root = ElementTree.fromstring(text)  # noqa: S314  what our own library has just written
+    number = next(_NUMBERS)
+    colors = {value: f"var(--chart-{name})" for name, value in COLORS.items()}
+    for parent in root.iter():
+        for child in list(parent):
+            if child.tag.removeprefix(_SVG) not in _TAGS:
+                parent.remove(child)
+        parent.tag = parent.tag.removeprefix(_SVG)
+        kept = {name: value for name, value in parent.attrib.items() if name not in _DROPPED and "{" not in name}
+        parent.attrib.clear()
+        for name, value in kept.items():
+            parent.set(name, colors.get(value, value).replace("url(#", f"url(#c{number}-"))
+        if "id" in kept:
+            parent.set("id", f"c{number}-{kept['id']}")
+    root.set("aria-hidden", "true")
+    root.set("focusable", "false")
+    return ElementTree.tostring(root, encoding="unicode")
