@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,8 +99,9 @@ def _check_results(path: Path, history: History, departed: float) -> list[str]:
         (pl.col(f"{prefix}jb_credits") * MICRO).cast(pl.Int64).alias("credits"),
     )
     found = []
-    samples = frame[f"{prefix}jb_sample"].n_unique() if f"{prefix}jb_sample" in frame.columns else 1
-    if rows["row"].to_list() != [place // samples for place in range(rows.height)]:
+    beside = [name for name in (f"{prefix}jb_variant", f"{prefix}jb_sample") if name in frame.columns]
+    width = max(1, math.prod(frame[name].n_unique() for name in beside))
+    if rows["row"].to_list() != [place // width for place in range(rows.height)]:
         found.append(f"{path.name}: jb_row does not count from 0 without gaps")
     cascade = history.began is not None and climbs(history.began.ask)
     return found + (_check_climb(path, rows, history, departed) if cascade else _check_keys(path, rows, history))

@@ -85,7 +85,7 @@ def _compared(spec: JobSpec) -> Iterator[wording.Problem]:
     """Problems of an evaluation."""
     if spec.eval is None:
         return
-    yield ("eval",), "not yet: this key is reserved for a feature that is to come", True
+
     for name, job in variants(spec).items():
         for parameter, message in catalog.problems("", job.parameters):
             yield ("eval", "variants", name, "parameters", parameter), message, True

@@ -18,7 +18,7 @@ from journeybatch.asking import Step
 from journeybatch.escalation import Rules
 from journeybatch.history import History
 from journeybatch.survey import Survey
-from journeybatch.tally import by_row, tally
+from journeybatch.tally import by_row, by_use, tally
 from journeybatch.verdict import DECLINED, ERRORS, INVALID, READABLE, REFUSED
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def stand(
     found = Standing(rows, [], [], [], [], [], [])
     fresh: list[pl.Series] = []
     unbound = 0
+    used: list[tuple[pl.Series, pl.Series]] = []
     opened: list[pl.Series] = []
     moving = surveyed.keys.is_not_null()
     for number, (step, keys) in enumerate(zip(steps, surveyed.steps, strict=True)):
@@ -105,8 +106,9 @@ def stand(
         rows = rows.with_columns(
             climbs=top > step.tier, ends=pl.lit(True) if last else surveyed.steps[number + 1].is_null()
         )
-        others = (surveyed.steps[:number], surveyed.steps[number + 1 :]) if several else ()
-        rows = _take(rows, by_row(keys, states, *others), number, first=not step.sample)
+        rows = _take(rows, by_row(keys, states), number, first=not step.sample)
+        if several:
+            used.append((keys, rows["@used"]))
         unbound += int((rows["unbound"] & ~rows["up"]).sum())
         fresh.append(rows["@state"].fill_null(OPEN) == OPEN)
         opened.append(keys.is_first_distinct() & rows["open"])
@@ -126,6 +128,9 @@ def stand(
         asked = is_open & moving & (facts["status"] == "pending") & keys.is_first_distinct()
         found.stay.append(asked & (rows["tier"] == step.tier))
         found.ahead.append(asked & (rows["tier"] <= step.tier))
+    if several:
+        way = pl.int_range(surveyed.rows, eager=True) % surveyed.width // surveyed.samples
+        facts = facts.with_columns(by_use(used, states, way).drop("row"))
     return msgspec.structs.replace(found, facts=facts, unbound=unbound)
 
 
@@ -182,6 +187,7 @@ def _take(rows: pl.DataFrame, at: pl.DataFrame, number: int, *, first: bool) -> 
             up=((reach & pl.col("@up").fill_null(False)) | (answered & ~same)) & climbs,
             unbound=answered & pl.col("@unbound").fill_null(False) & climbs,
             failed=failed,
+            **{"@used": reach},
         )
         .with_columns(
             lost=pl.col("failed") & ~pl.col("up") & ~pl.col("@sealed").fill_null(False),

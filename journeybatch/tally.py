@@ -111,12 +111,9 @@ def _prompts(history: History) -> pl.DataFrame:
     )
 
 
-def by_row(
-    keys: pl.Series, tallied: pl.DataFrame, earlier: Sequence[pl.Series] = (), later: Sequence[pl.Series] = ()
-) -> pl.DataFrame:
+def by_row(keys: pl.Series, tallied: pl.DataFrame) -> pl.DataFrame:
     """One row per input row, in order: the tally of its key, with ``credits`` and ``unknown`` the row's own share,
-    and ``again`` (Boolean): an earlier row has the same key. Keys of other steps share too, in ``earlier`` and
-    ``later`` ones."""
+    and ``again`` (Boolean): an earlier row has the same key."""
     import polars as pl
 
     rows = (
@@ -124,13 +121,6 @@ def by_row(
         .to_frame()
         .with_columns(rank=pl.int_range(pl.len()).over("key"), sharers=pl.len().over("key").cast(pl.Int64))
     )
-    if earlier or later:
-        for name, others in (("before", earlier), ("after", later)):
-            found = pl.concat([pl.Series("key", [], dtype=pl.Binary), *others]).drop_nulls().value_counts(name=name)
-            rows = rows.join(found, on="key", how="left", maintain_order="left").with_columns(pl.col(name).fill_null(0))
-        rows = rows.with_columns(
-            rank=pl.col("rank") + pl.col("before"), sharers=pl.col("sharers") + pl.col("before") + pl.col("after")
-        ).with_columns(pl.col("rank", "sharers").cast(pl.Int64))
     nothing = {
         "attempts": 0,
         "doubt": False,
@@ -148,6 +138,36 @@ def by_row(
         *(pl.col(name).fill_null(nothing[name]) if name in nothing else name for name in columns),
         again=(pl.col("rank") > 0) & pl.col("key").is_not_null(),
     )
+
+
+def by_use(steps: Sequence[tuple[pl.Series, pl.Series]], tallied: pl.DataFrame, ways: pl.Series) -> pl.DataFrame:
+    """``credits`` and ``unknown`` of each row, where one key may be asked for in several ways and at several steps.
+
+    ``steps`` are pairs of keys and whether a row got there: only those who used an answer share its charge, or all who
+    might have where nobody did. ``alone``: what a row would have cost if its way (a number per row) had been the only
+    one.
+    """
+    import polars as pl
+
+    row = pl.int_range(len(ways), eager=True)
+    asked = [pl.DataFrame({"row": row, "way": ways, "key": keys, "used": used}) for keys, used in steps]
+    uses = (
+        pl.concat(asked)
+        .filter(pl.col("key").is_not_null())
+        .filter(pl.col("used") | ~pl.col("used").any().over("key"))
+        .sort("row", maintain_order=True)
+        .join(tallied.select("key", "credits", "unknown"), on="key", how="left", maintain_order="left")
+    )
+    shares = _ranked(uses, "key").with_columns(_share("credits"), _share("unknown"))
+    shares = shares.with_columns(alone=_ranked(uses, "key", "way").select(_share("credits")).to_series())
+    sums = shares.group_by("row").agg(pl.col("credits", "unknown", "alone").sum())
+    return row.rename("row").to_frame().join(sums, on="row", how="left", maintain_order="left").fill_null(0)
+
+
+def _ranked(uses: pl.DataFrame, *over: str) -> pl.DataFrame:
+    import polars as pl
+
+    return uses.with_columns(rank=pl.int_range(pl.len()).over(over), sharers=pl.len().over(over).cast(pl.Int64))
 
 
 def _share(column: str) -> pl.Expr:
