@@ -236,14 +236,11 @@ def bind(
         meant = f"; did you mean {near[0]!r}?" if near else ""
         raise TableError(f"target: no column is called {spec.target!r}{meant} (columns: {', '.join(schema)})")
     check_collisions(schema, spec.answer.contract, spec.output_prefix or "")
-    provider = provider_of(spec.api, world.environ)
-    measured = measured_prices(world.prices, provider) if world.prices else {}
-    known, several = world.config.credits, spec.eval is not None
+    provider, several = provider_of(spec.api, world.environ), spec.eval is not None
     subjects, ways, left_out = [], [], []
     for name, variant in variants(spec).items():
         tiers = tuple(
-            Tier(model, *_parameters(variant, model, several), choose_price(model, spec.credits, known, measured))
-            for model in variant.models
+            Tier(model, *_parameters(variant, model, several), price_of(spec, world, model)) for model in variant.models
         )
         subject = Subject(
             provider,
@@ -259,6 +256,12 @@ def bind(
             subjects.append(subject)
             ways.append(Way(name, tiers))
     return Job(spec, source, schema, Ask(subjects, tuple(schema)), tuple(ways), tuple(left_out), limit)
+
+
+def price_of(spec: JobSpec, world: World, model: str) -> Price:
+    """What one request to ``model`` costs a job. Raises UnknownModel."""
+    measured = measured_prices(world.prices, provider_of(spec.api, world.environ)) if world.prices else {}
+    return choose_price(model, spec.credits, world.config.credits, measured)
 
 
 def endpoint_of(spec: JobSpec, world: World) -> Endpoint:

@@ -95,8 +95,13 @@ def write_text(path: Path, text: str) -> None:
 
 def read_summary(directory: Path) -> dict[str, Any] | None:
     """The summary in ``directory``, or None where there is none that can be read."""
+    return read_json(directory / SUMMARY)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file, or None where there is none that can be read."""
     try:
-        data = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return data if isinstance(data, dict) else None

@@ -11,11 +11,12 @@ from contextlib import suppress
 import click
 
 from journeybatch import __version__
-from journeybatch.errors import JobError, JourneybatchError
+from journeybatch.errors import JourneybatchError
 
 VERBS = {
     "run": "running",
     "plan": "running",
+    "eval": "evaluating:evaluate",
     "status": "looking",
     "show": "looking",
     "export": "looking",
@@ -28,10 +29,8 @@ VERBS = {
     "init": "starting",
     "schema": "starting",
 }
-"""Each verb and the module it lives in, imported when it is called: start-up time is a promise."""
-
-LATER = ("eval",)
-"""Verbs that are planned and not built yet."""
+"""Each verb and the module it lives in (and its name there, if that is another), imported when it is called: start-up
+time is a promise."""
 
 
 class Verbs(click.Group):
@@ -43,10 +42,8 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         from importlib import import_module
 
-        if cmd_name in LATER:
-            raise JobError(f"{cmd_name}: not yet; this version has {', '.join(VERBS)}")
-        home = VERBS.get(cmd_name)
-        command = getattr(import_module(f"journeybatch.cli.{home}"), cmd_name) if home else None
+        home, _, name = VERBS.get(cmd_name, "").partition(":")
+        command = getattr(import_module(f"journeybatch.cli.{home}"), name or cmd_name) if home else None
         return command if isinstance(command, click.Command) else None
 
 

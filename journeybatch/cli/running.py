@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain, count, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from journeybatch.cli import money, screen
 from journeybatch.cli.environment import load, parse_sets, read_world
 from journeybatch.costs import interval
-from journeybatch.errors import ApiFailure, TemplateError
+from journeybatch.errors import ApiFailure, JobError, TemplateError
 from journeybatch.history import History
 from journeybatch.job import Job, World
 from journeybatch.planning import Plan
@@ -21,6 +21,9 @@ from journeybatch.runner import Report
 from journeybatch.runner import run as run_job
 from journeybatch.summary import remarks
 from journeybatch.survey import Survey
+
+if TYPE_CHECKING:
+    from journeybatch.evaluation.prospect import Prospect
 
 Command = Callable[..., Any]
 
@@ -47,7 +50,7 @@ def overrides(command: Command) -> Command:
     return command
 
 
-def _overridden(given: dict[str, Any]) -> dict[str, Any]:
+def overridden(given: dict[str, Any]) -> dict[str, Any]:
     names = {
         "model": "model",
         "concurrency": "concurrency",
@@ -69,10 +72,19 @@ def run(**given: Any) -> None:
     """Run JOB, or carry on where it stopped."""
     world = read_world(given["allow_hosts"])
     if given["dry_run"]:
-        _plan(given, world, show=0, balance=False)
+        tell_plan(given, world, show=0, balance=False)
         return
-    spec = load(given["job"], _overridden(given), world)
-    options = Options(
+    spec = load(given["job"], overridden(given), world)
+    if spec.eval is not None:
+        raise JobError(f"{given['job']}: this job compares variants: `journeybatch eval` runs it")
+    report = run_job(spec, world, options_of(given))
+    tell_run(report, given["as_json"])
+    raise click.exceptions.Exit(report.exit_code)
+
+
+def options_of(given: dict[str, Any]) -> Options:
+    """How to run, by the command line."""
+    return Options(
         limit=given["limit"],
         fresh=given["fresh"],
         retry_failed=given["retry_failed"],
@@ -82,14 +94,16 @@ def run(**given: Any) -> None:
         screen=screen.stderr(given["quiet"]),
         signals=True,
     )
-    report = run_job(spec, world, options)
-    if given["as_json"]:
+
+
+def tell_run(report: Report, as_json: bool) -> None:
+    """What a run came to, and why it stopped."""
+    if as_json:
         screen.out_json(report.summary)
     else:
         _tell(report)
     if report.message:
         screen.stderr().line(f"stopped ({report.summary['stopped_by']}): {screen.safe(report.message)}")
-    raise click.exceptions.Exit(report.exit_code)
 
 
 def _tell(report: Report) -> None:
@@ -127,11 +141,12 @@ def _tell(report: Report) -> None:
 @click.option("--balance", is_flag=True, help="Ask the account for its balance (needs a key; free).")
 def plan(show: int, balance: bool, **given: Any) -> None:
     """The dry run of JOB: what would be asked and what it costs, before a credit is spent."""
-    _plan(given, read_world(given["allow_hosts"]), show=show, balance=balance)
+    tell_plan(given, read_world(given["allow_hosts"]), show=show, balance=balance)
 
 
-def _plan(given: dict[str, Any], world: World, *, show: int, balance: bool) -> None:
-    spec = load(given["job"], _overridden(given), world)
+def tell_plan(given: dict[str, Any], world: World, *, show: int, balance: bool) -> None:
+    """Plan a job and say what was found."""
+    spec = load(given["job"], overridden(given), world)
     options = Options(
         limit=given["limit"],
         retry_failed=given["retry_failed"],
@@ -141,13 +156,29 @@ def _plan(given: dict[str, Any], world: World, *, show: int, balance: bool) -> N
     job, planned, surveyed, history = plan_only(spec, world, options)
     if balance:
         planned = msgspec.structs.replace(planned, balance=_balance(job, world))
+    prospect = _prospect(job, world, surveyed) if spec.eval is not None else None
     if given["as_json"]:
-        screen.out_json(planned.json())
+        screen.out_json(planned.json() | ({"evaluation": msgspec.to_builtins(prospect)} if prospect else {}))
     else:
         _tell_plan(job, planned)
+        for line in prospect.lines if prospect else ():
+            screen.out(line)
         _show(job, planned, surveyed, history, show)
     if planned.problems:
         raise TemplateError("the plan has problems: mend the rows, or let the template handle them; nothing was sent")
+
+
+def _prospect(job: Job, world: World, surveyed: Survey) -> Prospect:
+    """What an evaluation could show. Raises SpecError for scorers and gates that cannot be."""
+    import polars as pl
+
+    from journeybatch.evaluation.prospect import foresee
+    from journeybatch.evaluation.story import check
+
+    grading = check(job.spec, job)
+    group = job.spec.eval.group if job.spec.eval else None
+    groups = pl.concat([frame[group] for frame in job.frames()]) if group else None
+    return foresee(job.spec, job, world, grading, groups, surveyed.rows // job.ask.width)
 
 
 def _balance(job: Job, world: World) -> int | None:

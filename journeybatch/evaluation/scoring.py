@@ -83,7 +83,7 @@ def score(ready: Ready, results: pl.DataFrame) -> pl.DataFrame:
         _rows(results, places),
     )
     for place, found in zip(places, graded, strict=True):
-        scores[place] = _final(ready.scorer, found)
+        scores[place] = final(ready.scorer, found)
     whole = [one for one in scores if one is not None]
     return pl.DataFrame(
         {
@@ -108,12 +108,12 @@ def _columns(ready: Ready, results: pl.DataFrame) -> tuple[list[Any], list[Any],
         elif KINDS[scorer.kind].target and _is_blank(wanted[place]):
             scores[place] = _NO_TARGET
         elif said[place] is None and not own:
-            scores[place] = _final(scorer, _NULL)
+            scores[place] = final(scorer, _NULL)
         elif isinstance(said[place], str) and not KINDS[scorer.kind].raw and not own:
             try:
                 said[place] = repair.after_thinking(said[place])
             except repair.Unreadable:
-                scores[place] = _final(scorer, Score(0.0, None, "the reasoning was cut off before an answer"))
+                scores[place] = final(scorer, Score(0.0, None, "the reasoning was cut off before an answer"))
     return said, wanted, scores
 
 
@@ -126,7 +126,7 @@ def _rows(results: pl.DataFrame, places: list[int]) -> Iterator[Mapping[str, Any
     yield from results[places].iter_rows(named=True)
 
 
-def _final(scorer: Scorer, score: Score) -> Score:
+def final(scorer: Scorer, score: Score) -> Score:
     """The score once the threshold is applied and ``not-`` is done."""
     value = score.value
     if value is None:
