@@ -13,7 +13,7 @@ import msgspec
 from journeybatch.asking import Step
 from journeybatch.costs import Cost, Outlook, cost
 from journeybatch.history import History
-from journeybatch.packing import Sizing
+from journeybatch.packing import OPEN_PACKS, Sizing
 from journeybatch.records import Price
 from journeybatch.standing import Standing
 from journeybatch.survey import Survey
@@ -139,11 +139,30 @@ def pack_counter(surveyed: Survey, sizing: Sizing) -> Counter:
         for other, mask, number in known:
             if other == step and mask.equals(rows):
                 return number
-        number = sum(1 for _ in sizing.packs(surveyed, step, ((at, None) for at in rows.arg_true())))
+        reckoned = _full_packs(surveyed, rows, sizing, step)
+        packs = sizing.packs(surveyed, step, ((at, None) for at in rows.arg_true())) if reckoned is None else ()
+        number = sum(1 for _ in packs) if reckoned is None else reckoned
         known.append((step, rows, number))
         return number
 
     return count
+
+
+def _full_packs(surveyed: Survey, rows: pl.Series, sizing: Sizing, step: int) -> int | None:
+    """The same, reckoned: where few kinds of prompts are to be packed and no pack can get too long, packs just fill up
+    one after the other. None where it is not so simple."""
+    import polars as pl
+
+    if surveyed.extents is None or sizing.rooms or not (sizing.steps is None or step in sizing.steps):
+        return None
+    at = pl.int_range(len(rows), eager=True).filter(rows)
+    each = surveyed.extents[at // surveyed.samples].with_columns(place=at % surveyed.width)
+    longest = sizing.overhead + pl.col("head_characters").max() + sizing.limit.rows * pl.col("characters").max()
+    fits, alone = each.select(longest < sizing.limit.characters, alone=pl.col("head").null_count()).row(0)
+    kinds: list[int] = each.filter(pl.col("head").is_not_null()).group_by("head", "place").len()["len"].to_list()
+    if not fits or len(kinds) > OPEN_PACKS:
+        return None
+    return int(alone) + sum(-(-number // sizing.limit.rows) for number in kinds)
 
 
 def requests_by_step(asked: Sequence[pl.Series], count: Counter) -> list[int]:

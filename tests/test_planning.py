@@ -10,7 +10,8 @@ from tables import PRICES, Table, always, never, sometimes
 
 from journeybatch.costs import Cost
 from journeybatch.entries import Intent
-from journeybatch.planning import typical_latency_s
+from journeybatch.packing import Limit, Sizing
+from journeybatch.planning import pack_counter, typical_latency_s
 from journeybatch.survey import Problem, Survey
 
 texts = st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=25)
@@ -146,3 +147,18 @@ def test_the_latency_is_that_of_earlier_answers():
     table.ask(never, 1)
     assert typical_latency_s(table.history) == 0.5
     assert table.plan().seconds_estimate == 0.5
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.text("abcdefgh", min_size=1, max_size=30), min_size=1, max_size=60, unique=True),
+    st.integers(2, 9),
+    st.integers(1, 3),
+    st.sampled_from([90, 150, 400, 100_000]),
+)
+def test_packs_are_counted_as_they_will_be_formed(texts, rows, samples, characters):
+    table = Table(texts, samples=samples)
+    sizing = Sizing(Limit(rows, characters), 20)
+    wanted = table.surveyed.keys.is_not_null()
+    formed = sum(1 for _ in sizing.packs(table.surveyed, 0, ((at, None) for at in wanted.arg_true())))
+    assert pack_counter(table.surveyed, sizing)(0, wanted) == formed
