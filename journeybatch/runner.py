@@ -28,6 +28,7 @@ from journeybatch.job import Job, World
 from journeybatch.ledger import Ledger
 from journeybatch.preparation import Options, Prepared, begin, check_balance, prepare
 from journeybatch.progress import Numbers
+from journeybatch.proxy import proxied
 from journeybatch.results import Counts, count
 from journeybatch.rounds import give_up_doubts, give_up_lost, rounds, sharers, terms_of
 from journeybatch.spec import JobSpec
@@ -191,8 +192,6 @@ def _day(job: Job) -> Iterator[Daybook | None]:
 
 @asynccontextmanager
 async def _client(ready: Prepared, world: World, options: Options) -> AsyncIterator[Client]:
-    from journeybatch.transport import proxied
-
     spec, endpoint = ready.job.spec, ready.endpoint
     async with AsyncExitStack() as stack:
         if endpoint.emulated:
