@@ -82,14 +82,15 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
             give_up_lost(ready, standing)
         if spec.retry.on_unknown == "fail":
             give_up_doubts(ready, standing)
-        standing = ready.job.stand(history, ready.surveyed)
+        if standing.lost or standing.held:
+            standing = ready.job.stand(history, ready.surveyed)
         counts = count(standing.facts, history)
         if not counts.pending and history.runs and history.runs[-1].finished_at is None:
             journal.write(Finished(history.runs[-1].number, time.time()))
         journal.flush()
         if ending.signal is None:
             hindsight = look_back(history, ready.run, ready.surveyed, standing, ready.job.asks)
-            counts = write_views(ready.job, history, journal.path, ready.surveyed)
+            counts = write_views(ready.job, history, journal.path, ready.surveyed, standing)
     except KeyboardInterrupt:  # the views can wait
         ending.signal = ending.signal or signal.SIGINT
     except (InputChanged, DiskFull) as stop:

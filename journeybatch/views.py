@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from journeybatch import __version__
 from journeybatch.history import History
 from journeybatch.results import RESULTS, Counts, View, write_results
+from journeybatch.standing import Standing
 from journeybatch.statement import REQUESTS, write_requests
 
 if TYPE_CHECKING:
@@ -15,16 +16,18 @@ if TYPE_CHECKING:
     from journeybatch.survey import Survey
 
 
-def write_views(job: Job, history: History, journal: Path, surveyed: Survey) -> Counts:
+def write_views(
+    job: Job, history: History, journal: Path, surveyed: Survey, standing: Standing | None = None
+) -> Counts:
     """Write results.parquet, requests.parquet of the latest run, and requests/RUN.parquet of earlier ones that have
-    none yet. Raises InputChanged, TableError, OSError."""
+    none yet. ``standing`` is where the rows stand, where that is known. Raises InputChanged, TableError, OSError."""
     spec = job.spec
     output = journal.parent
     view = View(
         journal=journal,
         history=history,
         surveyed=surveyed,
-        facts=job.stand(history, surveyed).facts,
+        facts=(standing or job.stand(history, surveyed)).facts,
         frames=job.frames,
         schema=dict(job.schema),
         reader=job.reader,

@@ -42,6 +42,7 @@ READING_ORDER = [
     "template",
     "parquet",
     "export",
+    "wish",
     "wire",
     "payload",
     "identity",
