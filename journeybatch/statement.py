@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from journeybatch.archive import mapped, received
+from journeybatch.archive import let_go, mapped, received
 from journeybatch.attempts import BORROWED, CHARGES, SETTLED, request_name
 from journeybatch.entries import Received
 from journeybatch.errors import ApiFailure, TableError
@@ -38,6 +38,7 @@ def write_requests(history: History, journal: Path, path: Path, run: int, metada
         with mapped(journal) as buffer:
             for at in range(0, len(a), _ROWS):
                 yield _attempts(history, a.table(at, at + _ROWS).filter(sent), buffer)
+                let_go(buffer)
 
     write_parquet(path, frames(), request_columns(), dict(metadata), check)
 
