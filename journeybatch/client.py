@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 JOURNEYAPI = "https://journeyapi.co/api/v1"
 BODY_CAP = 16 * 2**20
+_KEPT_HEADERS = frozenset(name.encode() for name in KEPT_HEADERS)
 _BLOT = b"***"
 _SHORTEST_SECRET = 8
 _FOREIGN = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
@@ -203,8 +204,8 @@ class Client:
         self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, latency_s: float
     ) -> Completion:
         """The headers worth storing, and the body."""
-        lowered = ((name.lower().decode("latin-1"), value) for name, value in headers)
-        kept = {name: self._blot(value).decode("latin-1") for name, value in lowered if name in KEPT_HEADERS}
+        lowered = [(name.lower(), value) for name, value in headers]
+        kept = {name.decode(): self._blot(value).decode("latin-1") for name, value in lowered if name in _KEPT_HEADERS}
         completion = Completion(status, kept, self._blot(body), latency_s)
         return completion if body.lstrip()[:1] == b"{" else self._rejoined(completion)
 
