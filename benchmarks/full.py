@@ -43,7 +43,7 @@ CASES = [
     Case("1,000 in flight", 100_000, 0.05, 1_000),
     Case("the same over TLS", 100_000, 0.05, 1_000, tls=True),
     Case("2,000 in flight", 100_000, 0.05, 2_000),
-    Case("5,000 in flight", 100_000, 0.05, 5_000),
+    Case("4,000 in flight", 100_000, 0.05, 4_000),
 ]
 
 
@@ -101,18 +101,14 @@ def told(name: str, rows: int, taken: Measure) -> dict[str, object]:
     }
 
 
-def show(lines: list[Line]) -> list[dict[str, object]]:
-    print("| | rows | in flight | latency | rows/s | median | × ideal | CPU µs/row | RSS MiB |")
-    print("| --- | " + " | ".join(["---:"] * 8) + " |")
-    found = []
-    for line in lines:
-        one = {**line.to_dict(), "rows": line.rows, "concurrency": line.concurrency}
-        median = line.rows / statistics.median(measure.wall_s for measure in line.rounds)
-        shown = (line.name, f"{line.rows:,}", f"{line.concurrency:,}", f"{line.latency_s * 1000:.0f} ms")
-        figures = (one["rows_per_s"], round(median), one["times_ideal"] or "–", one["cpu_us_per_row"], one["rss_mib"])
-        print("| " + " | ".join(map(str, (*shown, *figures))) + " |")
-        found.append(one)
-    return found
+def show(line: Line) -> dict[str, object]:
+    """One line of the table of sending, as it is measured."""
+    one = {**line.to_dict(), "rows": line.rows, "concurrency": line.concurrency}
+    median = line.rows / statistics.median(measure.wall_s for measure in line.rounds)
+    shown = (line.name, f"{line.rows:,}", f"{line.concurrency:,}", f"{line.latency_s * 1000:.0f} ms")
+    figures = (one["rows_per_s"], round(median), one["times_ideal"] or "–", one["cpu_us_per_row"], one["rss_mib"])
+    print("| " + " | ".join(map(str, (*shown, *figures))) + " |", flush=True)
+    return one
 
 
 def show_scale(lines: list[dict[str, object]]) -> None:
@@ -135,7 +131,9 @@ def main() -> None:
         os.sched_setaffinity(0, CORES[:1])
     with tempfile.TemporaryDirectory(prefix="journeybatch-bench-") as folder:
         room = Path(folder)
-        found = show([sending(room, case, given.rounds) for case in CASES if given.only in case.name])
+        print("| | rows | in flight | latency | rows/s | median | × ideal | CPU µs/row | RSS MiB |")
+        print("| --- | " + " | ".join(["---:"] * 8) + " |")
+        found = [show(sending(room, case, given.rounds)) for case in CASES if given.only in case.name]
         grown = [line for rows in given.scale for line in scale(room / f"scale-{rows}", rows)]
     show_scale(grown)
     if given.to is not None:
