@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test prove check docs bench lock clean
+.PHONY: demo test prove check docs bench bench-full lock clean
 
 demo: .venv/installed
 	$(BIN)/journeybatch run jobs/review-sentiment.yaml
@@ -26,6 +26,10 @@ docs: .venv/installed
 
 bench: .venv/tested
 	$(BIN)/python benchmarks/run.py
+
+bench-full: .venv/tested
+	$(BIN)/python benchmarks/pieces.py
+	$(BIN)/python benchmarks/full.py
 
 # The lock files name every package with its hash, so pip has nothing to resolve: with its resolver, pip before 23.3
 # looks past the pins for an extra of a pinned package and breaks on the day that package has a newer release.

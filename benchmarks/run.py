@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,7 @@ class Line:
     latency_s: float
     rows: int
     rounds: tuple[Measure, ...]
+    concurrency: int = CONCURRENCY
 
     @property
     def best(self) -> Measure:
@@ -58,7 +59,7 @@ class Line:
 
     @property
     def times_ideal(self) -> float | None:
-        ideal_s = self.rows * self.latency_s / CONCURRENCY
+        ideal_s = self.rows * self.latency_s / self.concurrency
         return self.best.wall_s / ideal_s if ideal_s else None
 
     def to_dict(self) -> dict[str, object]:
@@ -83,22 +84,24 @@ def write_table(path: Path, rows: int) -> None:
 
 
 @contextlib.contextmanager
-def upstream(latency_s: float) -> Iterator[str]:
-    """An upstream process for as long as the block lasts; gives its base URL."""
+def upstream(latency_s: float, certificate: Path | None = None) -> Iterator[str]:
+    """An upstream process for as long as the block lasts, over TLS with a ``certificate``; gives its base URL."""
     command = [sys.executable, str(HERE / "upstream.py"), "--latency", str(latency_s)]
     if len(CORES) > 1:
         command += ["--core", str(CORES[1])]
+    if certificate is not None:
+        command += ["--certificate", str(certificate)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin and process.stdout
         yield json.loads(process.stdout.readline())["base_url"]
         process.stdin.close()
 
 
-def measure(command: list[str], log: Path) -> Measure:
+def measure(command: list[str], log: Path, environ: Mapping[str, str] | None = None) -> Measure:
     """Runs one whole process on the client's core; raises when it does not end with 0."""
     with log.open("wb") as out:
         began = time.perf_counter()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environ)
         _, status, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -108,19 +111,29 @@ def measure(command: list[str], log: Path) -> Measure:
     return Measure(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit)
 
 
-def run_ours(room: Path, table: Path, base_url: str) -> Measure:
+def write_job(room: Path, table: Path, base_url: str, concurrency: int = CONCURRENCY) -> Path:
     job = room / "job.yaml"
-    output = room / "run"
     spec = {
         "input": str(table),
         "prompt": "Classify this customer message: {{ text }}",
         "model": "deepseek-chat",
-        "concurrency": CONCURRENCY,
+        "concurrency": concurrency,
         "api": {"base_url": base_url, "auth": "none"},
-        "output": str(output),
+        "output": str(room / "run"),
     }
     job.write_text(json.dumps(spec))
-    taken = measure([sys.executable, "-m", "journeybatch", "run", str(job), "--quiet"], room / "log")
+    return job
+
+
+def run_ours(
+    room: Path,
+    table: Path,
+    base_url: str,
+    concurrency: int = CONCURRENCY,
+    environ: Mapping[str, str] | None = None,
+) -> Measure:
+    job, output = write_job(room, table, base_url, concurrency), room / "run"
+    taken = measure([sys.executable, "-m", "journeybatch", "run", str(job), "--quiet"], room / "log", environ)
     results = pl.read_parquet(output / "results.parquet", columns=["jb_status", "response"])
     expect_all(table, results.filter((pl.col("jb_status") == "answered") & (pl.col("response").str.len_chars() > 0)))
     return taken

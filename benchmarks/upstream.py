@@ -12,12 +12,13 @@ import argparse
 import asyncio
 import json
 import os
+import ssl
 import sys
 from collections.abc import Callable
 
 import uvloop
 
-BACKLOG = 1024
+BACKLOG = 8192
 ASK = b"POST /api/v1/chat/completions "
 LENGTH = b"\r\ncontent-length:"
 
@@ -91,11 +92,18 @@ def content_length(head: bytes) -> int:
     return int(lowered[found + len(LENGTH) :].split(b"\r\n", 1)[0])
 
 
-async def serve(latency_s: float) -> None:
+async def serve(latency_s: float, certificate: str | None) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(latency_s, loop.call_later), "127.0.0.1", 0, backlog=BACKLOG)
+    tls = None
+    if certificate is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate)
+    server = await loop.create_server(
+        lambda: Connection(latency_s, loop.call_later), "127.0.0.1", 0, backlog=BACKLOG, ssl=tls
+    )
     port = server.sockets[0].getsockname()[1]
-    print(json.dumps({"base_url": f"http://127.0.0.1:{port}/api/v1"}), flush=True)
+    scheme = "http" if tls is None else "https"
+    print(json.dumps({"base_url": f"{scheme}://127.0.0.1:{port}/api/v1"}), flush=True)
     await loop.run_in_executor(None, sys.stdin.buffer.read)
 
 
@@ -103,10 +111,11 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--latency", type=float, default=0.05, help="seconds from request to answer (0.05)")
     options.add_argument("--core", type=int, help="the processor core to stay on, where the system can")
+    options.add_argument("--certificate", help="a PEM file with key and certificate: speak TLS")
     given = options.parse_args()
     if given.core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {given.core})
-    uvloop.run(serve(given.latency))
+    uvloop.run(serve(given.latency, given.certificate))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,6 @@ kill between any two of these leaves an attempt that is in doubt, never one that
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-
-import msgspec
 
 from journeybatch.attempts import UNSENT
 from journeybatch.entries import Intent, Received, Settled
@@ -19,7 +16,7 @@ from journeybatch.journal import Journal
 from journeybatch.ledger import Ledger
 from journeybatch.reading import PLAIN, Reader, codes_of
 from journeybatch.records import Completion, Request, Send
-from journeybatch.verdict import ANSWERED, REFUSED, Verdict, error_of
+from journeybatch.verdict import ANSWERED, REFUSED, error_of
 from journeybatch.wire import judge
 
 _SAID_BY_ERROR = (bytes([ANSWERED]), bytes([REFUSED]))
@@ -69,9 +66,10 @@ def accounted(
         except BaseException:  # a bug of ours: the reply stays unsettled, and the next process reads it again
             ledger.settle(request.price, "unknown", day)
             raise
-        error = error_of(bytes(verdict.code for verdict in verdicts))
-        settle(request, day, "settled", (error, None), completion, verdicts)
-        return msgspec.structs.replace(completion, reply=reply, verdicts=tuple(verdicts))
+        found = codes_of(verdicts)
+        settle(request, day, "settled", (error_of(found[0]), None), completion, found)
+        status, headers, body, latency_s = completion.status, completion.headers, completion.body, completion.latency_s
+        return Completion(status, headers, body, latency_s, reply, tuple(verdicts))
 
     def settle(
         request: Request,
@@ -79,13 +77,12 @@ def accounted(
         charge: Charge,
         why: tuple[str | None, str | None],
         completion: Completion | None = None,
-        verdicts: Sequence[Verdict] = (),
+        found: tuple[bytes, bytes] = (b"", b""),
     ) -> None:
-        """``why``: the error's kind and its message; neither for an answer."""
+        """``why``: the error's kind and its message, neither for an answer; ``found``: the codes and senses."""
         certain, most = ledger.settle(request.price, charge, day)
         status, latency_s = (completion.status, completion.latency_s) if completion else (None, 0.0)
-        codes, senses = codes_of(verdicts)
-        codes = b"" if codes in _SAID_BY_ERROR else codes
+        codes = b"" if found[0] in _SAID_BY_ERROR else found[0]
         journal.append(
             Settled(
                 request.id,
@@ -97,7 +94,7 @@ def accounted(
                 status,
                 latency_s,
                 codes,
-                senses,
+                found[1],
             )
         )
 

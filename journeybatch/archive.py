@@ -15,6 +15,9 @@ from journeybatch.errors import OutputError
 from journeybatch.frames import OVERHEAD, Gap, identify, scan, unpack
 from journeybatch.history import History
 
+HELD = 64 * 2**20
+"""Bytes of a journal that are read before their memory is given back."""
+
 
 @contextmanager
 def mapped(path: Path) -> Iterator[memoryview]:
@@ -26,6 +29,12 @@ def mapped(path: Path) -> Iterator[memoryview]:
             return
         with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
             yield view
+
+
+def let_go(buffer: memoryview) -> None:
+    """Give back the memory of what was read of a ``mapped`` journal: a journal may be larger than the machine's."""
+    if isinstance(buffer.obj, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        buffer.obj.madvise(mmap.MADV_DONTNEED)
 
 
 def read_history(path: Path) -> History:
@@ -53,6 +62,7 @@ def _read(history: History, buffer: memoryview, path: Path) -> None:
             "choose another output directory"
         )
     history.id = found
+    held = 0
     for frame in scan(buffer, history.id) if history.id else ():
         if isinstance(frame, Gap):
             history.gaps.append(frame)
@@ -63,6 +73,9 @@ def _read(history: History, buffer: memoryview, path: Path) -> None:
             raise OutputError(f"{path}: a newer version of journeybatch wrote this; update, and run again") from None
         history.sequence = frame.sequence + 1
         history.end = frame.offset + OVERHEAD + len(frame.payload)
+        if history.end > held:
+            let_go(buffer)
+            held = history.end + HELD
 
 
 def received(buffer: memoryview, offset: int) -> Received:

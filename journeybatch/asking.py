@@ -86,6 +86,13 @@ class Ask:
             [keys_for(subject.provider, model, parameters) for model, parameters in subject.models]
             for subject in subjects
         ]
+        self._at = {
+            step: [
+                keys[step.tier] if subject.has(step) else None
+                for subject, keys in zip(subjects, self._keys, strict=True)
+            ]
+            for step in self.steps
+        }
         self._dedupe = subjects[0].dedupe
 
     @classmethod
@@ -112,11 +119,6 @@ class Ask:
     def keys(self, step: Step, question: Question) -> list[bytes | None]:
         """The content keys of what ``step`` asks for a row, ``width`` of them; None where a variant lacks the step."""
         rendered, occurrence = question
-        found: list[bytes | None] = []
-        for subject, keys, messages in zip(self.subjects, self._keys, rendered, strict=True):
-            if subject.has(step):
-                key, label = keys[step.tier], occurrence << 32 | step.sample
-                found += [key(messages, label + sample) for sample in range(self.samples)]
-            else:
-                found += [None] * self.samples
-        return found
+        label = occurrence << 32 | step.sample
+        asked = zip(self._at[step], rendered, strict=True)
+        return [key and key(messages, label + sample) for key, messages in asked for sample in range(self.samples)]

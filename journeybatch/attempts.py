@@ -7,11 +7,15 @@ bytes here.
 from __future__ import annotations
 
 from array import array
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from journeybatch.entries import Intent
 from journeybatch.identity import KEY_BYTES
+
+if TYPE_CHECKING:
+    import polars as pl
 
 SETTLED, FREE, UNKNOWN = 0, 1, 2
 CHARGES = ("settled", "free", "unknown")
@@ -19,6 +23,10 @@ UNSENT = "unsent"
 """The error of an attempt that stopped between its intent and its first byte: it counts nowhere as sent."""
 BORROWED = "borrowed"
 """The error of a reply that was taken over from another journal: it was not sent and cost nothing here."""
+
+
+_SMALL = ("run", "attempt", "status", "asked")
+_LARGE = ("request", "offset", "credits", "credits_max")
 
 
 class Run(msgspec.Struct):
@@ -95,6 +103,46 @@ class Attempts:
         span = range(self.first[index] * KEY_BYTES, self.first[index + 1] * KEY_BYTES, KEY_BYTES)
         return [bytes(self.keys[at : at + KEY_BYTES]) for at in span]
 
+    def lines(self, start: int = 0, stop: int | None = None) -> pl.DataFrame:
+        """One line per prompt of the attempts from ``start`` to ``stop`` (None: all), in order: its ``key`` (Binary),
+        the ``attempt`` that carried it (Int64), as number ``place`` of ``among`` prompts (Int64), the verdict's
+        ``code`` (UInt8) and its ``sense`` (UInt64)."""
+        import polars as pl
+
+        stop = len(self) if stop is None else min(stop, len(self))
+        first, last = self.first[start], self.first[stop]
+        bounds = pl.Series(self.first[start : stop + 1], dtype=pl.Int64)
+        among = bounds.diff().slice(1)
+        index = pl.select(pl.int_range(stop - start, dtype=pl.Int64).repeat_by(among)).to_series()
+        attempt = index.explode().drop_nulls()
+        sense = pl.Series(self.sense[first:last], dtype=pl.UInt64)
+        return pl.DataFrame(
+            {
+                "key": binary(self.keys[first * KEY_BYTES : last * KEY_BYTES]),
+                "attempt": attempt + start,
+                "place": pl.int_range(first, last, dtype=pl.Int64, eager=True) - bounds.gather(attempt),
+                "among": among.gather(attempt),
+                "code": pl.Series(bytes(self.code[first:last]), dtype=pl.UInt8),
+                "sense": sense.extend_constant(0, last - first - len(sense)),
+            }
+        )
+
+    def table(self, start: int = 0, stop: int | None = None) -> pl.DataFrame:
+        """The attempts from ``start`` to ``stop`` (None: all): their ``index`` (Int64), and the columns that have one
+        value for each of them."""
+        import polars as pl
+
+        part = slice(start, stop)
+        columns = {
+            "index": pl.int_range(start, start + len(self.run[part]), dtype=pl.Int64, eager=True),
+            **{name: pl.Series(getattr(self, name)[part], dtype=pl.Int32) for name in _SMALL},
+            **{name: pl.Series(getattr(self, name)[part], dtype=pl.Int64) for name in _LARGE},
+            **{name: pl.Series(getattr(self, name)[part], dtype=pl.Float64) for name in ("at", "latency_s")},
+            "charge": pl.Series(bytes(self.charge[part]), dtype=pl.UInt8),
+            **{name: pl.Series(getattr(self, name)[part], dtype=pl.String) for name in ("model", "error")},
+        }
+        return pl.DataFrame(columns)
+
     def prompts(self, index: int) -> int:
         """How many prompts attempt ``index`` carried."""
         return self.first[index + 1] - self.first[index]
@@ -124,6 +172,14 @@ class Attempts:
         return self.codes(index), b"".join(sense.to_bytes(8, "big") for sense in senses) if any(senses) else b""
 
 
-def request_name(number: int) -> str:
+def binary(keys: bytes | bytearray) -> pl.Series:
+    """Keys that stand in one row of bytes, as Binary; no key becomes an object on the way."""
+    import polars as pl
+
+    flat = pl.Series("key", bytes(keys), dtype=pl.UInt8)
+    return flat.reshape((len(keys) // KEY_BYTES, KEY_BYTES)).arr.to_list().cast(pl.Binary)
+
+
+def request_name(number: int | str) -> str:
     """How a request is called in tables."""
     return f"q{number}"

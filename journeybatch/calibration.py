@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 def decide(job: Job, history: History, surveyed: Survey, path: Path, now: float) -> list[Decided]:
     """Make the decisions that the ``history`` of the journal at ``path`` suffices for, and fold them into it. Returns
     the entries for whoever holds the journal open."""
+    sized = job.rows(history) is not None
+    if sized and (not job.spec.rules.score or job.bound(history, surveyed) is not None):
+        return []  # nothing is left to measurement
     made: list[Decided] = []
     standing = job.stand(history, surveyed, now)
     pilot = pilot_of(job, history, surveyed, standing)

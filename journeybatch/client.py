@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import math
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, aclosing, nullcontext
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
@@ -21,8 +22,12 @@ from journeybatch.errors import ApiFailure, DiskFull
 from journeybatch.records import Completion, Request
 from journeybatch.wire import KEPT_HEADERS, clean, judge, lost
 
+if TYPE_CHECKING:
+    from journeybatch.transport import Target
+
 JOURNEYAPI = "https://journeyapi.co/api/v1"
 BODY_CAP = 16 * 2**20
+_KEPT_HEADERS = frozenset(name.encode() for name in KEPT_HEADERS)
 _BLOT = b"***"
 _SHORTEST_SECRET = 8
 _FOREIGN = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
@@ -85,9 +90,10 @@ class Client:
 
         self.endpoint = endpoint
         self._transport = transport
+        self._lanes = transport if isinstance(transport, LaneTransport) else None
+        self._timeout_s, self._patience_s = timeout_s, timeout_s + 0.5
         self._base = endpoint.base_url.rstrip("/")
         self._chat = httpx.URL(f"{self._base}/chat/completions")
-        self._patience_s = None if isinstance(transport, LaneTransport) else timeout_s + 0.5
         self._extensions = {
             "deadline_s": timeout_s,
             "timeout": dict.fromkeys(("connect", "read", "write", "pool"), timeout_s),
@@ -105,7 +111,19 @@ class Client:
             ApiFailure: no reply came; it says whether the request may have arrived.
             DiskFull: the process is out of file descriptors.
         """
-        return await self._exchange("POST", self._chat, request.body)
+        if self._lanes is None:
+            return await self._exchange("POST", self._chat, request.body)
+        try:
+            reply = await self._lanes.exchange(self._target, request.body, self._timeout_s)
+        except _FOREIGN as error:
+            raise translate(error, self._blot) from None
+        return self._completion(reply.status, reply.headers, reply.body, reply.latency_s)
+
+    @cached_property
+    def _target(self) -> Target:
+        from journeybatch.transport import Target
+
+        return Target.of(httpx.Request("POST", self._chat, headers=self._headers))
 
     async def stream(self, body: bytes) -> AsyncIterator[bytes]:
         """The lines of one reply as they arrive, key blotted out: it never spans two (for ``chat``).
@@ -114,12 +132,14 @@ class Client:
             ApiFailure: the request was refused, or the connection broke off.
             DiskFull: the process is out of file descriptors.
         """
+        until = None if self._lanes else anyio.current_time() + self._patience_s
         try:
-            until = self._until()
             response = await self._open("POST", self._chat, body, until)
             try:
                 if response.status_code >= 300:
-                    judge(self._completion(response, await _body(response, until), 0.0))
+                    judge(
+                        self._completion(response.status_code, response.headers.raw, await _body(response, until), 0.0)
+                    )
                 rest = b""
                 async with aclosing(_chunks(response, until)) as chunks:
                     async for chunk in chunks:
@@ -163,8 +183,8 @@ class Client:
 
     async def _exchange(self, method: str, url: httpx.URL, body: bytes) -> Completion:
         began = anyio.current_time()
+        until = None if self._lanes else began + self._patience_s
         try:
-            until = self._until()
             response = await self._open(method, url, body, until)
             try:
                 content = await _body(response, until)
@@ -173,28 +193,20 @@ class Client:
         except _FOREIGN as error:
             raise translate(error, self._blot) from None
         latency_s = response.extensions.get("latency_s", anyio.current_time() - began)
-        return self._completion(response, content, latency_s)
+        return self._completion(response.status_code, response.headers.raw, content, latency_s)
 
     async def _open(self, method: str, url: httpx.URL, body: bytes, until: float | None) -> httpx.Response:
-        http = self._request(method, url, body)
+        request = httpx.Request(method, url, headers=self._headers, content=body, extensions=self._extensions)
         with _by(until):
-            return await self._transport.handle_async_request(http)
+            return await self._transport.handle_async_request(request)
 
-    def _request(self, method: str, url: httpx.URL, body: bytes) -> httpx.Request:
-        """``content=`` adds Host and Content-Length and costs ten times ``stream=``; our lanes add them themselves."""
-        if self._patience_s is None:
-            stream = httpx.ByteStream(body)
-            return httpx.Request(method, url, headers=self._headers, stream=stream, extensions=self._extensions)
-        return httpx.Request(method, url, headers=self._headers, content=body, extensions=self._extensions)
-
-    def _until(self) -> float | None:
-        return None if self._patience_s is None else anyio.current_time() + self._patience_s
-
-    def _completion(self, response: httpx.Response, body: bytes, latency_s: float) -> Completion:
-        """The headers worth storing, and the body. Headers are read raw: httpx compares all of them per look-up."""
-        lowered = ((name.decode("latin-1").lower(), value) for name, value in response.headers.raw)
-        headers = {name: self._blot(value).decode("latin-1") for name, value in lowered if name in KEPT_HEADERS}
-        completion = Completion(response.status_code, headers, self._blot(body), latency_s)
+    def _completion(
+        self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, latency_s: float
+    ) -> Completion:
+        """The headers worth storing, and the body."""
+        lowered = [(name.lower(), value) for name, value in headers]
+        kept = {name.decode(): self._blot(value).decode("latin-1") for name, value in lowered if name in _KEPT_HEADERS}
+        completion = Completion(status, kept, self._blot(body), latency_s)
         return completion if body.lstrip()[:1] == b"{" else self._rejoined(completion)
 
     def _blot_text(self, text: str) -> str:

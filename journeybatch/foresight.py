@@ -23,10 +23,19 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def plan_job(job: Job, surveyed: Survey, history: History, now: float, *, reparsed: bool = False) -> Plan:
+def plan_job(
+    job: Job,
+    surveyed: Survey,
+    history: History,
+    now: float,
+    *,
+    reparsed: bool = False,
+    standing: Standing | None = None,
+) -> Plan:
     """What a run of ``job`` would do ``now`` (Unix seconds) on top of ``history``; ``reparsed``: replies that could be
-    read before can be read no more. Raises OutputError for a file of the day's credits that is foreign or damaged."""
-    standing, sizing = job.stand(history, surveyed, now), job.sizing(history)
+    read before can be read no more; ``standing``: where the rows stand now, if that is known. Raises OutputError for a
+    file of the day's credits that is foreign or damaged."""
+    standing, sizing = standing or job.stand(history, surveyed, now), job.sizing(history)
     planned = plan(surveyed, standing, job.asks, sizing, concurrency=job.spec.concurrency, history=history)
     if job.rows(history) is None:
         planned = _with_pilot(job, planned, foresee_pilot(job, history, surveyed, standing, job.spec.output / NAME))

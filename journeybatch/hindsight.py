@@ -59,19 +59,9 @@ def attempts_of(history: History, run: int) -> pl.DataFrame:
     ``credits_min`` and ``credits_max``."""
     import polars as pl
 
-    a = history.attempts
-    every = pl.DataFrame(
-        {
-            "run": pl.Series(a.run, dtype=pl.Int32),
-            "model": pl.Series(a.model, dtype=pl.String),
-            "charge": pl.Series(a.charge, dtype=pl.UInt8),
-            "credits_min": pl.Series(a.credits, dtype=pl.Int64),
-            "credits_max": pl.Series(a.credits_max, dtype=pl.Int64),
-            "error": pl.Series(a.error, dtype=pl.String),
-        }
-    )
     sent = (pl.col("run") == run) & ~pl.col("error").fill_null("").is_in([BORROWED, UNSENT])
-    return every.with_row_index("attempt").filter(sent).drop("run", "error")
+    every = history.attempts.table().filter(sent)
+    return every.select("model", "charge", "credits_max", credits_min="credits", attempt="index")
 
 
 def savings(history: History, attempts: pl.DataFrame, surveyed: Survey, facts: pl.DataFrame, asks: Asks) -> Savings:
@@ -117,16 +107,11 @@ def _carried(history: History, attempts: pl.Series, surveyed: Survey) -> pl.Data
     asked only to compare (``trial``)."""
     import polars as pl
 
-    keys: list[bytes] = []
-    index: list[int] = []
-    for i in attempts:
-        asked = history.attempts.keys_of(i)
-        keys += asked
-        index += [i] * len(asked)
+    lines = history.attempts.lines().select("key", "attempt")
+    lines = lines.filter(pl.col("attempt").is_in(attempts.implode()))
     ways = pl.concat([pl.DataFrame({"key": step, "row": surveyed.keys}) for step in surveyed.steps]).unique("key")
-    trials = [key in history.trials for key in keys]
-    schema = {"key": pl.Binary, "attempt": pl.UInt32, "trial": pl.Boolean}
-    carried = pl.DataFrame({"key": keys, "attempt": index, "trial": trials}, schema=schema)
+    trials = pl.Series(list(history.trials), dtype=pl.Binary)
+    carried = lines.with_columns(trial=pl.col("key").is_in(trials.implode()))
     known = pl.col("row").is_not_null()
     return carried.join(ways, on="key", how="left", maintain_order="left").with_columns(
         known=known,

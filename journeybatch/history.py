@@ -219,6 +219,8 @@ class History:
 
     def _run_of(self, index: int) -> Run:
         number = self.attempts.run[index]
+        if self.runs[-1].number == number:
+            return self.runs[-1]
         return next(run for run in reversed(self.runs) if run.number == number)
 
     def _intend(self, entry: Intent) -> int:

@@ -83,7 +83,8 @@ class Journal:
         self._buffer.append(frame)
         self.sequence += 1
         self.end += len(frame)
-        self._dirty.set()
+        if len(self._buffer) == 1:  # the others are written, and so synced, with the first
+            self._dirty.set()
         if self.sequence - self._synced >= SYNC_EVERY:
             self._many.set()
         return offset
@@ -184,14 +185,12 @@ class Journal:
 
     def _take_back(self, done: int) -> None:
         """Forget what ``done`` bytes hold of the buffer; a torn frame at their end is cut off the file."""
-        whole = 0
-        for frame in self._buffer:
-            if len(frame) > done:
-                break
-            whole += 1
-            done -= len(frame)
-            self._written += len(frame)
-        del self._buffer[:whole]
+        if self._written + done == self.end:  # as a rule
+            self._buffer, self._written, done = [], self.end, 0
+        while self._buffer and len(self._buffer[0]) <= done:
+            size = len(self._buffer.pop(0))
+            self._written += size
+            done -= size
         if done:
             os.ftruncate(self.fd, self._written)
 

@@ -28,7 +28,7 @@ class Ledger:
         self.spent = spent
         self.unknown = unknown
         self.reserved = 0
-        self._settled = anyio.Event()
+        self._settled: anyio.Event | None = None  # made by who waits for one
 
     def fits(self, price: Price) -> bool:
         """Whether another attempt at this price stays within the cap."""
@@ -45,6 +45,7 @@ class Ledger:
         while (day := self._admitted_on(price)) is None:
             if not self.reserved:
                 raise BudgetReached(self._reached(price))
+            self._settled = self._settled or anyio.Event()
             await self._settled.wait()
         self.reserved += price.most
         return day
@@ -73,8 +74,9 @@ class Ledger:
             self.day.settle(price.most, most, day)
         self.spent += certain
         self.unknown += most - certain
-        self._settled.set()
-        self._settled = anyio.Event()
+        if self._settled is not None:
+            self._settled.set()
+            self._settled = None
         return certain, most
 
 

@@ -128,11 +128,12 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
         if failed and not journal.history.given_up:
             news.append(Reopened(now))
         news += decide(job, journal.history, surveyed, journal.path, now)
-        planned = plan_job(job, surveyed, journal.history, now, reparsed=bool(again.lost))
+        standing = job.stand(journal.history, surveyed, now)
+        planned = plan_job(job, surveyed, journal.history, now, reparsed=bool(again.lost), standing=standing)
         _ask_about_damage(journal, planned, options)
         _ask_about(planned, options, reparsed=options.reparse)
         run = _number(journal.history, planned)
-        counts = count(job.stand(journal.history, surveyed, now).facts, journal.history)
+        counts = count(standing.facts, journal.history)
         earlier = read_summary(spec.output) or {}
         began_with = earlier.get("credits", {}) if earlier.get("run") == run and journal.history.attempts else {}
         return Prepared(job, endpoint, journal, surveyed, planned, counts, run, began_with, news, now)

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import anyio
 import msgspec
-from tqdm import tqdm
 
 from journeybatch.ledger import Ledger
 from journeybatch.limiter import Limiter
 from journeybatch.results import ROWS
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 EVERY_S = 0.25
 LINE_EVERY_S = 30.0
@@ -120,6 +122,8 @@ async def reported(
 
 
 def _bar(numbers: Numbers, screen: Screen) -> tqdm[Any]:
+    from tqdm import tqdm
+
     return tqdm(
         total=numbers.total,
         initial=numbers.answered + numbers.failed,

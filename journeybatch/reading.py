@@ -117,8 +117,8 @@ PLAIN = Reader(text_contract("response"))
 
 def codes_of(verdicts: Sequence[Verdict]) -> tuple[bytes, bytes]:
     """Codes and senses as an entry holds them; senses are left out where nobody compares."""
-    codes = bytes(verdict.code for verdict in verdicts)
-    if not any(verdict.sense for verdict in verdicts):
+    codes = bytes([verdict.code for verdict in verdicts])
+    if not any([verdict.sense for verdict in verdicts]):  # noqa: C419  a generator takes longer than a list of one
         return codes, b""
     return codes, b"".join(verdict.sense.to_bytes(8, "big") for verdict in verdicts)
 

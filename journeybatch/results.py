@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from journeybatch.answers import Contract
-from journeybatch.archive import mapped, received
+from journeybatch.archive import let_go, mapped, received
 from journeybatch.attempts import BORROWED, request_name
 from journeybatch.entries import Received
 from journeybatch.errors import TableError
@@ -167,6 +167,7 @@ def _results(view: View) -> Iterator[pl.DataFrame]:
         for row, frame in again(view.frames(), view.surveyed):
             every = frame if width == 1 else frame[pl.int_range(frame.height * width, eager=True) // width]
             yield every.hstack(_answers(view, view.facts.slice(row * width, every.height), row, replies))
+            let_go(journal)
 
 
 class Replies:

@@ -28,6 +28,7 @@ from journeybatch.job import Job, World
 from journeybatch.ledger import Ledger
 from journeybatch.preparation import Options, Prepared, begin, check_balance, prepare
 from journeybatch.progress import Numbers
+from journeybatch.proxy import proxied
 from journeybatch.results import Counts, count
 from journeybatch.rounds import give_up_doubts, give_up_lost, rounds, sharers, terms_of
 from journeybatch.spec import JobSpec
@@ -81,14 +82,15 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
             give_up_lost(ready, standing)
         if spec.retry.on_unknown == "fail":
             give_up_doubts(ready, standing)
-        standing = ready.job.stand(history, ready.surveyed)
+        if standing.lost or standing.held:
+            standing = ready.job.stand(history, ready.surveyed)
         counts = count(standing.facts, history)
         if not counts.pending and history.runs and history.runs[-1].finished_at is None:
             journal.write(Finished(history.runs[-1].number, time.time()))
         journal.flush()
         if ending.signal is None:
             hindsight = look_back(history, ready.run, ready.surveyed, standing, ready.job.asks)
-            counts = write_views(ready.job, history, journal.path, ready.surveyed)
+            counts = write_views(ready.job, history, journal.path, ready.surveyed, standing)
     except KeyboardInterrupt:  # the views can wait
         ending.signal = ending.signal or signal.SIGINT
     except (InputChanged, DiskFull) as stop:
@@ -191,8 +193,6 @@ def _day(job: Job) -> Iterator[Daybook | None]:
 
 @asynccontextmanager
 async def _client(ready: Prepared, world: World, options: Options) -> AsyncIterator[Client]:
-    from journeybatch.transport import proxied
-
     spec, endpoint = ready.job.spec, ready.endpoint
     async with AsyncExitStack() as stack:
         if endpoint.emulated:

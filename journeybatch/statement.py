@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from journeybatch.archive import mapped, received
+from journeybatch.archive import let_go, mapped, received
 from journeybatch.attempts import BORROWED, CHARGES, SETTLED, request_name
 from journeybatch.entries import Received
 from journeybatch.errors import ApiFailure, TableError
@@ -25,20 +24,21 @@ _ROWS = 10_000
 
 def write_requests(history: History, journal: Path, path: Path, run: int, metadata: Mapping[str, str]) -> None:
     """Write the statement of run number ``run``. Raises TableError, OSError."""
+    import polars as pl
+
     a = history.attempts
-    chosen = [i for i in range(len(a)) if a.run[i] == run and a.error[i] != BORROWED]
-    spent = sum(a.credits[i] for i in chosen)
+    sent = (pl.col("run") == run) & pl.col("error").ne_missing(BORROWED)
+    expected = a.table().filter(sent).select(pl.len(), pl.col("credits").sum()).row(0)
 
     def check(frame: pl.LazyFrame) -> None:
-        import polars as pl
-
-        if frame.select(pl.len(), pl.col("credits").sum()).collect().row(0) != (len(chosen), spent):
+        if frame.select(pl.len(), pl.col("credits").sum()).collect().row(0) != expected:
             raise TableError(f"{path}: what was written reads back differently; the last good file stays")
 
     def frames() -> Iterator[pl.DataFrame]:
         with mapped(journal) as buffer:
-            for at in range(0, len(chosen), _ROWS):
-                yield _attempts(history, chosen[at : at + _ROWS], buffer)
+            for at in range(0, len(a), _ROWS):
+                yield _attempts(history, a.table(at, at + _ROWS).filter(sent), buffer)
+                let_go(buffer)
 
     write_parquet(path, frames(), request_columns(), dict(metadata), check)
 
@@ -66,33 +66,35 @@ def request_columns() -> dict[str, pl.DataType]:
     }
 
 
-def _attempts(history: History, chosen: list[int], journal: memoryview) -> pl.DataFrame:
+def _attempts(history: History, attempts: pl.DataFrame, journal: memoryview) -> pl.DataFrame:
+    """The rows of ``attempts``, which is a part of the table of all."""
     import polars as pl
 
-    a = history.attempts
-    keys = [[key.hex() for key in a.keys_of(i)] for i in chosen]
+    if attempts.is_empty():
+        return pl.DataFrame(schema=request_columns())
+    messages = history.attempts.message
     replies = [
-        _read(received(journal, a.offset[i])) if a.offset[i] >= 0 and a.charge[i] == SETTLED else None for i in chosen
+        _read(received(journal, offset)) if offset >= 0 and charge == SETTLED else None
+        for offset, charge in attempts.select("offset", "charge").iter_rows()
     ]
-    columns: dict[str, Any] = {
-        "request": [request_name(a.request[i]) for i in chosen],
-        "attempt": [a.attempt[i] for i in chosen],
-        "model": [a.model[i] for i in chosen],
-        "rows": [len(asked) for asked in keys],
-        "keys": keys,
-        "status_code": [a.status[i] or None for i in chosen],
-        "outcome": [CHARGES[a.charge[i]] for i in chosen],
-        "credits": [a.credits[i] for i in chosen],
-        "credits_max": [a.credits_max[i] for i in chosen],
-        "error": [a.error[i] for i in chosen],
-        "error_message": [a.message.get(i) for i in chosen],
-        "started_at": [datetime.fromtimestamp(a.at[i], UTC) for i in chosen],
-        "latency_s": [a.latency_s[i] if a.offset[i] >= 0 else None for i in chosen],
-        "upstream_id": [reply and reply.upstream_id for reply in replies],
-        "upstream_model": [reply and reply.upstream_model for reply in replies],
-    }
-    schema = request_columns()
-    return pl.DataFrame([pl.Series(name, values, dtype=schema[name]) for name, values in columns.items()])
+    lines = history.attempts.lines(attempts["index"][0], attempts["index"][-1] + 1)
+    keys = lines.group_by(index="attempt").agg(keys=pl.col("key").bin.encode("hex"))
+    return attempts.join(keys, on="index", how="left", maintain_order="left").select(
+        pl.format(request_name("{}"), "request").alias("request"),
+        *("attempt", "model"),
+        pl.col("keys").list.len().fill_null(0).cast(pl.Int32).alias("rows"),
+        pl.col("keys").fill_null([]),
+        status_code=pl.when(pl.col("status") > 0).then("status"),
+        outcome=pl.col("charge").replace_strict(dict(enumerate(CHARGES)), return_dtype=pl.String),
+        credits="credits",
+        credits_max="credits_max",
+        error="error",
+        error_message=pl.Series([messages.get(i) for i in attempts["index"]], dtype=pl.String),
+        started_at=(pl.col("at") * 1e6).round().cast(pl.Int64).cast(pl.Datetime("us", "UTC")),
+        latency_s=pl.when(pl.col("offset") >= 0).then("latency_s"),
+        upstream_id=pl.Series([reply and reply.upstream_id for reply in replies], dtype=pl.String),
+        upstream_model=pl.Series([reply and reply.upstream_model for reply in replies], dtype=pl.String),
+    )
 
 
 def _read(entry: Received) -> Reply | None:

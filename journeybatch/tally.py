@@ -19,12 +19,6 @@ if TYPE_CHECKING:
 MICRO = 1_000_000
 
 
-def split(total: int, parts: int) -> list[int]:
-    """``total`` in ``parts`` whole numbers that differ by at most one, the larger first."""
-    share, more = divmod(total, parts)
-    return [share + 1] * more + [share] * (parts - more)
-
-
 def tally(history: History, since: float | None = None) -> pl.DataFrame:
     """One row per key that was ever asked.
 
@@ -74,41 +68,37 @@ def _prompts(history: History) -> pl.DataFrame:
     """One row per prompt of every attempt that was sent or borrowed, with its share of the charge."""
     import polars as pl
 
-    a = history.attempts
-    today = history.was_asked(history.reading)
-    keys: list[bytes] = []
-    index: list[int] = []
-    credits: list[int] = []
-    unknown: list[int] = []
-    codes = bytearray()
-    senses: list[int] = []
-    for i in range(len(a)):
-        asked = a.keys_of(i)
-        if not asked or a.error[i] == UNSENT:
-            continue
-        keys += asked
-        index += [i] * len(asked)
-        credits += split(a.credits[i] * MICRO, len(asked))
-        unknown += split((a.credits_max[i] - a.credits[i]) * MICRO, len(asked))
-        codes += a.codes(i)
-        senses += a.senses(i)
-    trials = history.trials
-    return pl.DataFrame(
-        {
-            "key": pl.Series([trials.get(key, key) for key in keys] if trials else keys, dtype=pl.Binary),
-            "trial": pl.Series([key in trials for key in keys] if trials else [False] * len(keys), dtype=pl.Boolean),
-            "attempt": pl.Series(index, dtype=pl.Int64),
-            "credits": pl.Series(credits, dtype=pl.Int64),
-            "unknown": pl.Series(unknown, dtype=pl.Int64),
-            "code": pl.Series(list(codes), dtype=pl.UInt8),
-            "sense": pl.Series(senses, dtype=pl.UInt64),
-            "whole": pl.Series([a.charge[i] == SETTLED and a.offset[i] >= 0 for i in index], dtype=pl.Boolean),
-            "doubt": pl.Series([a.charge[i] == UNKNOWN for i in index], dtype=pl.Boolean),
-            "sent": pl.Series([a.error[i] != BORROWED for i in index], dtype=pl.Boolean),
-            "today": pl.Series([a.asked[i] == today and i >= history.reopened for i in index], dtype=pl.Boolean),
-            "at": pl.Series([a.at[i] for i in index], dtype=pl.Float64),
-        }
+    a, trials = history.attempts, history.trials
+    every = a.table().select(
+        *("credits", "credits_max", "at"),
+        whole=(pl.col("charge") == SETTLED) & (pl.col("offset") >= 0),
+        doubt=pl.col("charge") == UNKNOWN,
+        unsent=pl.col("error").eq_missing(UNSENT),
+        sent=pl.col("error").ne_missing(BORROWED),
+        today=pl.col("asked") == history.was_asked(history.reading),
     )
+    lines = a.lines()
+    key = lines["key"]
+    earnest = pl.Series("key", [trials.get(asked, asked) for asked in key], dtype=pl.Binary) if trials else key
+    return (
+        lines.hstack(every[lines["attempt"]])
+        .with_columns(
+            earnest,
+            trial=earnest != key,
+            credits=_part(pl.col("credits")),
+            unknown=_part(pl.col("credits_max") - pl.col("credits")),
+            today=pl.col("today") & (pl.col("attempt") >= history.reopened),
+        )
+        .filter(~pl.col("unsent"))
+    )
+
+
+def _part(credits: pl.Expr) -> pl.Expr:
+    """Each prompt's part of a charge, in micro-credits."""
+    import polars as pl
+
+    total, among = credits * MICRO, pl.col("among")
+    return total // among + (pl.col("place") < total % among).cast(pl.Int64)
 
 
 def by_row(keys: pl.Series, tallied: pl.DataFrame) -> pl.DataFrame:

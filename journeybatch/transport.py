@@ -29,29 +29,40 @@ row can get another row's answer.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 import socket
 import ssl
 import zlib
 from collections import defaultdict, deque
-from collections.abc import Mapping
 from contextlib import suppress
-from functools import cached_property, lru_cache
+from functools import cached_property
+from typing import NamedTuple
 
 import httpx
 
 from journeybatch.lane import Caps, Lane, Reply
+from journeybatch.proxy import PORTS
 from journeybatch.seal import Seal
 
 Origin = tuple[str, str, int]
 
 DIAL_S = 2.0  # per address while there is another one to try: a broken IPv6 must not eat the deadline
-PORTS = {"http": 80, "https": 443}
 HEAD = re.compile(
     rb"(?!HEAD |CONNECT )[A-Z]+ [\x21-\x7e]+ HTTP/1\.1\r\n"
     rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [^\r\n\0]*\r\n)*"
 )
+
+
+class Target(NamedTuple):
+    """Where requests go, and the ``head`` they share: all but the length of the body."""
+
+    origin: Origin
+    head: bytes
+
+    @classmethod
+    def of(cls, request: httpx.Request) -> Target:
+        """Raises LocalProtocolError, UnsupportedProtocol."""
+        return cls(_origin(request.url), _head(request))
 
 
 class LaneTransport(httpx.AsyncBaseTransport):
@@ -86,18 +97,23 @@ class LaneTransport(httpx.AsyncBaseTransport):
         The response's ``extensions["latency_s"]`` are the seconds from the first byte sent to the last received.
         Raises as the table above says; RuntimeError without a running asyncio loop or after ``aclose``.
         """
+        body, target = _body(request), Target.of(request)
+        return _Whole(await self.exchange(target, body, request.extensions.get("deadline_s")), request)
+
+    async def exchange(self, target: Target, body: bytes, seconds: float | None) -> Reply:
+        """The same without httpx's objects, for who sends to one ``target`` all night; ``seconds``: the deadline."""
         loop = _asyncio_loop()
         if self._closed:
             raise RuntimeError("this transport is closed")
-        origin, data = _origin(request.url), _encoded(request)
-        seconds = request.extensions.get("deadline_s")
-        deadline = None if seconds is None else loop.time() + seconds
         if seconds is not None and seconds <= 0:
             raise httpx.ConnectTimeout("the deadline passed before anything was sent")
-        lane = self._rested(origin, loop.time()) or await self._opened(origin, deadline)
+        origin, now = target.origin, loop.time()
+        deadline = None if seconds is None else now + seconds
+        lane = self._rested(origin, now) or await self._opened(origin, deadline)
         timer = None if deadline is None else loop.call_at(deadline, lane.expire)
         try:
-            response = _response(await lane.send(data), request, self._caps.body)
+            reply = await lane.send(b"%bContent-Length: %d\r\n\r\n%b" % (target.head, len(body), body))
+            reply = _unpacked(reply, self._caps.body)
         except BaseException:
             lane.abort()
             raise
@@ -105,7 +121,7 @@ class LaneTransport(httpx.AsyncBaseTransport):
             if timer is not None:
                 timer.cancel()
         self._rest(origin, lane, loop.time())
-        return response
+        return reply
 
     async def aclose(self) -> None:
         """Close every connection; exchanges under way end in an error."""
@@ -162,7 +178,7 @@ class LaneTransport(httpx.AsyncBaseTransport):
 
 
 class _Whole(httpx.Response):
-    """A response whose body is here already: httpx would take 10 µs to stream it to itself."""
+    """A response whose body is here already."""
 
     def __init__(self, reply: Reply, request: httpx.Request) -> None:
         super().__init__(
@@ -177,42 +193,6 @@ class _Whole(httpx.Response):
     @property
     def content(self) -> bytes:
         return self._whole
-
-
-def proxied(url: httpx.URL, environ: Mapping[str, str]) -> str | None:
-    """The proxy's URL that ``environ`` asks for, or None. The loopback is never proxied.
-
-    ``http_proxy``, ``https_proxy``, ``all_proxy``, ``no_proxy`` as urllib and httpx read them: lower case wins,
-    an empty value switches off, ``HTTP_PROXY`` is ignored where a web server may have made it of a header.
-    """
-
-    def setting(name: str) -> str:
-        upper = "" if name == "http_proxy" and "REQUEST_METHOD" in environ else environ.get(name.upper(), "")
-        return environ.get(name, upper).strip()
-
-    if loopback(url.host) or _spared(url, setting("no_proxy")):
-        return None
-    proxy = setting(f"{url.scheme}_proxy") or setting("all_proxy")
-    return (proxy if "://" in proxy else f"http://{proxy}") if proxy else None
-
-
-def loopback(host: str) -> bool:
-    """Whether ``host`` is this machine by name or by address."""
-    name = host.lower().rstrip(".").strip("[]")
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
-def _spared(url: httpx.URL, no_proxy: str) -> bool:
-    host, port = url.host.lower(), url.port or PORTS.get(url.scheme)
-    for entry in filter(None, (part.strip().lower().lstrip(".") for part in no_proxy.split(","))):
-        if entry == "*" or any(at == entry or at.endswith("." + entry) for at in (host, f"{host}:{port}")):
-            return True
-    return False
 
 
 def _asyncio_loop() -> asyncio.AbstractEventLoop:
@@ -241,11 +221,14 @@ async def _dial(lane: Lane, host: str, port: int) -> None:
     await loop.create_connection(lambda: lane, addresses[-1], port)
 
 
-def _encoded(request: httpx.Request) -> bytes:
-    """The request as it goes over the wire: head and body in one piece."""
+def _body(request: httpx.Request) -> bytes:
     if not isinstance(request.stream, httpx.ByteStream):
         raise TypeError("LaneTransport sends bodies that are bytes, not streams: pass content=bytes")
-    body = b"".join(request.stream)
+    return b"".join(request.stream)
+
+
+def _head(request: httpx.Request) -> bytes:
+    """The request line and all headers but the body's length."""
     lines, names = [b"%b %b HTTP/1.1\r\n" % (request.method.encode(), request.url.raw_path)], set()
     for name, value in request.headers.raw:
         lower = name.lower()
@@ -258,24 +241,20 @@ def _encoded(request: httpx.Request) -> bytes:
         lines.insert(1, b"Host: %b\r\n" % request.url.netloc)
     if b"accept-encoding" not in names:
         lines.append(b"Accept-Encoding: identity\r\n")
-    return b"%bContent-Length: %d\r\n\r\n%b" % (_checked(b"".join(lines), len(lines)), len(body), body)
-
-
-@lru_cache(maxsize=64)
-def _checked(head: bytes, lines: int) -> bytes:
-    """``head``, if it is a request line and headers in just so many lines. A run sends the same one all night."""
-    if head.count(b"\n") != lines or not HEAD.fullmatch(head):
+    head = b"".join(lines)
+    if head.count(b"\n") != len(lines) or not HEAD.fullmatch(head):
         raise httpx.LocalProtocolError("method, URL or a header holds what HTTP does not allow, or HEAD/CONNECT")
     return head
 
 
-def _response(reply: Reply, request: httpx.Request, cap: int) -> httpx.Response:
+def _unpacked(reply: Reply, cap: int) -> Reply:
+    """``reply`` with its body decoded, at most ``cap`` bytes of it."""
     codings = [value.strip().lower() for name, value in reply.headers if name.lower() == b"content-encoding"]
-    if codings:
-        gone = (b"content-encoding", b"content-length")
-        headers = [(name, value) for name, value in reply.headers if name.lower() not in gone]
-        reply = reply._replace(headers=headers, body=_decoded(reply.body, b",".join(codings), cap))
-    return _Whole(reply, request)
+    if not codings:
+        return reply
+    gone = (b"content-encoding", b"content-length")
+    headers = [(name, value) for name, value in reply.headers if name.lower() not in gone]
+    return reply._replace(headers=headers, body=_decoded(reply.body, b",".join(codings), cap))
 
 
 def _decoded(body: bytes, coding: bytes, cap: int) -> bytes:

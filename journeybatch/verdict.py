@@ -46,4 +46,7 @@ def scored(value: object) -> int:
 
 def error_of(codes: bytes) -> str | None:
     """The first thing that is wrong with a reply's verdicts, as a word; None where all could be read."""
-    return next((ERRORS[code] for code in codes if code in ERRORS), None)
+    for code in codes:
+        if code in ERRORS:
+            return ERRORS[code]
+    return None

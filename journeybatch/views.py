@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from journeybatch import __version__
 from journeybatch.history import History
 from journeybatch.results import RESULTS, Counts, View, write_results
+from journeybatch.standing import Standing
 from journeybatch.statement import REQUESTS, write_requests
 
 if TYPE_CHECKING:
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
     from journeybatch.survey import Survey
 
 
-def write_views(job: Job, history: History, journal: Path, surveyed: Survey) -> Counts:
+def write_views(
+    job: Job, history: History, journal: Path, surveyed: Survey, standing: Standing | None = None
+) -> Counts:
     """Write results.parquet, requests.parquet of the latest run, and requests/RUN.parquet of earlier ones that have
-    none yet. Raises InputChanged, TableError, OSError."""
+    none yet. ``standing`` is where the rows stand, where that is known. Raises InputChanged, TableError, OSError."""
     output = journal.parent
-    view = view_of(job, history, journal, surveyed)
+    view = view_of(job, history, journal, surveyed, standing)
     counts = write_results(view, output / RESULTS)
     latest = history.runs[-1].number if history.runs else 0
     for run in history.runs[:-1]:
@@ -31,13 +34,13 @@ def write_views(job: Job, history: History, journal: Path, surveyed: Survey) -> 
     return counts
 
 
-def view_of(job: Job, history: History, journal: Path, surveyed: Survey) -> View:
+def view_of(job: Job, history: History, journal: Path, surveyed: Survey, standing: Standing | None = None) -> View:
     """What the results of ``job`` are made of."""
     return View(
         journal=journal,
         history=history,
         surveyed=surveyed,
-        facts=job.stand(history, surveyed).facts,
+        facts=(standing or job.stand(history, surveyed)).facts,
         frames=job.frames,
         schema=dict(job.schema),
         reader=job.reader,

@@ -21,9 +21,9 @@ from journeybatch.endpoint import choose_endpoint, provider_of
 from journeybatch.errors import STOPS, ApiFailure, JobError, MissingKey, Outage, RunStopped, SpecError, Unanswered
 from journeybatch.job import World
 from journeybatch.pricebook import choose_price, measured_prices, remember
+from journeybatch.proxy import proxied
 from journeybatch.records import Completion, Message
 from journeybatch.sections import Api
-from journeybatch.transport import proxied
 
 if TYPE_CHECKING:
     from journeybatch.measuring import Measured

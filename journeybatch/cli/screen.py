@@ -7,9 +7,6 @@ import sys
 from collections.abc import Container, Iterable
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from journeybatch.progress import Screen
 from journeybatch.wire import clean
 
@@ -34,6 +31,9 @@ def out_table(
 ) -> None:
     """A command's result as a table; cells are text, without control sequences. The columns called ``numbers`` are
     set to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold", justify="right" if column in numbers else "left")

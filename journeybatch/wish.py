@@ -1,0 +1,39 @@
+"""How long a server wishes to be left alone, by the headers of its reply."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+_DATE = re.compile(
+    r"[A-Z][a-z]+, [0-9]{2}[ -][A-Z][a-z]{2}[ -](?:[1-9][0-9])?[0-9]{2} [0-9:]{8} GMT"
+    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [0-9 ][0-9] [0-9:]{8} [1-9][0-9]{3}"  # asctime's, obsolete and still valid
+)
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """The server's wish in seconds: ``retry-after-ms``, else ``Retry-After`` (RFC 9110, 10.2.3: seconds, or an
+    HTTP date, read against the reply's own ``Date``). None for anything that is not strictly one of these."""
+    milliseconds = headers.get("retry-after-ms", "").strip()
+    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,6})?", milliseconds):
+        return float(milliseconds) / 1000
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,6})?", value):
+        return float(value)
+    at = _date(value)
+    if at is None:
+        return None
+    now = _date(headers.get("date", "")) or datetime.now(UTC)
+    return max(0.0, (at - now).total_seconds())
+
+
+def _date(value: str) -> datetime | None:
+    if not _DATE.fullmatch(value):
+        return None
+    try:
+        at = parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
