@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from proofs import disk, kills, lanes, night, planted, power, race, secrets
+from proofs import disk, kills, lanes, limits, night, planted, power, race, secrets, surroundings
 from proofs.checker import Broken
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -36,6 +36,8 @@ PARTS = {
     "lanes": Part(lambda n, seed: lanes.prove(int(n), seed), "requests to a server that errs", 20_000, 200_000),
     "secrets": Part(secrets.prove, "ways to fail", 1, 1),
     "race": Part(lambda n, seed: race.prove(int(n), seed), "races for the lock", 50, 300),
+    "limits": Part(lambda n, seed: limits.prove(int(n), seed), "shortages", 1500, 1500),
+    "around": Part(surroundings.prove, "odd surroundings", 1, 1),
     "planted": Part(planted.prove, "planted faults", 1, 1),
 }
 
