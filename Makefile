@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test prove check docs bench bench-full lock clean
+.PHONY: demo test prove proofs proofs-full check docs bench bench-full lock clean
 
 demo: .venv/installed
 	$(BIN)/journeybatch run jobs/review-sentiment.yaml
@@ -15,6 +15,14 @@ test: .venv/tested
 
 prove: .venv/tested
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+# Each promise under kills, power cuts, refusing disks, simulated nights: some of each (up to half an hour), or all of
+# one, with PART= the name of a part.
+proofs: .venv/tested
+	cd tests && ../$(BIN)/python -m proofs --seed $(or $(SEED),1)
+
+proofs-full: .venv/tested
+	cd tests && ../$(BIN)/python -m proofs --full --seed $(or $(SEED),1) $(PART)
 
 check: .venv/tested
 	$(BIN)/ruff format --check .

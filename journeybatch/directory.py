@@ -12,8 +12,9 @@ from journeybatch.errors import ApiFailure, Charge, OutputError
 from journeybatch.history import History
 from journeybatch.journal import BALLAST, NAME, Journal, open_journal
 from journeybatch.ledger import charged
+from journeybatch.reading import PLAIN, codes_of
 from journeybatch.records import Completion, Price
-from journeybatch.verdict import ERRORS, REFUSED, UNREAD
+from journeybatch.verdict import UNREAD, error_of
 from journeybatch.wire import judge
 
 
@@ -115,8 +116,9 @@ def _settle_left_over(journal: Journal) -> None:
         else:
             if history.reading or a.prompts(index) != 1:
                 codes = bytes([UNREAD] * a.prompts(index))
-            elif reply.text is None:
-                error = ERRORS[REFUSED]
+            else:
+                codes, _ = codes_of(PLAIN.read(reply, history.id, entry.request, a.keys_of(index)))
+                error = error_of(codes)
         certain, most = charged(price, charge)
         journal.append(
             Settled(

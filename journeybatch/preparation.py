@@ -17,7 +17,7 @@ from journeybatch.calibration import decide
 from journeybatch.client import Endpoint
 from journeybatch.directory import discard_if_unused, open_directory, read_directory
 from journeybatch.entries import Began, Borrowed, Decided, Reopened, Reread
-from journeybatch.errors import Unanswered
+from journeybatch.errors import DiskFull, Unanswered
 from journeybatch.foresight import edit_of, plan_job
 from journeybatch.history import History
 from journeybatch.job import Job, World, bind, endpoint_of
@@ -176,7 +176,16 @@ def begin(ready: Prepared) -> None:
             codes, senses = history.read_at(offset)
             journal.append(Reread(offset, reading, codes, senses))
     journal.flush()
-    write_text(job.spec.output / "job.yaml", dump(job.spec))
+    kept = job.spec.output / "job.yaml"
+    try:
+        write_text(kept, dump(job.spec))
+    except OSError as error:
+        raise _refused(kept, error) from None
+
+
+def _refused(path: Path, error: OSError) -> DiskFull:
+    why = error.strerror or str(error)
+    return DiskFull(f"{path}: {why}; nothing was sent: make room (or mend the disk), and run again")
 
 
 def _number(history: History, planned: Plan) -> int:
@@ -243,14 +252,17 @@ def _spools(spec: JobSpec) -> bool:
 
 
 def _spool(spec: JobSpec) -> str | None:
-    """A copy, in the output directory, of an input that cannot be read twice."""
+    """A copy, in the output directory, of an input that cannot be read twice. Raises TableError, DiskFull."""
     if not _spools(spec):
         return None
     path = spec.output / SPOOLED
-    if spec.input.frame is not None:
-        table.spool_frame(spec.input.frame, path)
-    else:
-        table.spool_stream(sys.stdin.buffer, path, spec.input.format)
+    try:
+        if spec.input.frame is not None:
+            table.spool_frame(spec.input.frame, path)
+        else:
+            table.spool_stream(sys.stdin.buffer, path, spec.input.format)
+    except OSError as error:
+        raise _refused(path, error) from None
     return str(path)
 
 

@@ -5,6 +5,7 @@ Every format becomes one polars LazyFrame, so that columns, conditions and limit
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from journeybatch.replacement import replacement
 if TYPE_CHECKING:
     import polars as pl
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+"""What reading cannot meet: the disk takes no copy."""
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 
 
@@ -233,7 +236,7 @@ def _same(files: list[Path], names: list[tuple[str, ...]]) -> None:
 
 @contextmanager
 def _explained(source: Source) -> Iterator[None]:
-    """What polars or the system says, as one TableError."""
+    """What polars or the system says of reading, as one TableError. A disk that takes no copy stays an OSError."""
     from polars.exceptions import PolarsError
 
     try:
@@ -245,6 +248,8 @@ def _explained(source: Source) -> Iterator[None]:
             message += "; try_cast gives null where a cast fails)" if "conversion" in str(error) else ")"
         raise TableError(message) from None
     except OSError as error:
+        if error.errno in _FULL:
+            raise
         raise TableError(f"{_name(source)} cannot be read: {error.strerror or error}") from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from types import SimpleNamespace
 
 import polars as pl
@@ -10,7 +11,7 @@ import pytest
 
 import journeybatch
 from journeybatch.emulator import Emulator
-from journeybatch.errors import MissingKey
+from journeybatch.errors import DiskFull, MissingKey
 
 
 @pytest.fixture
@@ -44,3 +45,21 @@ def test_standard_input_without_a_key_leaves_nothing(stdin_job, tmp_path, monkey
     with pytest.raises(MissingKey):
         journeybatch.run({**stdin_job, "api": "journeyapi"})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["job.yaml", "input.arrow"])
+def test_a_disk_that_refuses_a_small_file_stops_the_run_before_anything_is_sent(stdin_job, tmp_path, monkeypatch, name):
+    emulator, rename = Emulator(), os.replace
+
+    def full(source, to):
+        if str(to).endswith(name):
+            raise OSError(28, "No space left on device")
+        rename(source, to)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(DiskFull, match=f"{name}: No space left on device; nothing was sent"):
+            journeybatch.run(stdin_job, transport=emulator.transport())
+    assert emulator.attempts == []
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"text\n00123\nhello\n")))
+    assert journeybatch.run(stdin_job, transport=emulator.transport()).exit_code == 0

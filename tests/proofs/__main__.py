@@ -1,0 +1,95 @@
+"""Proofs from the command line: ``make proofs``, and ``make proofs-full PART=…`` for the long form of one."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+from proofs import disk, kills, lanes, limits, night, planted, power, race, secrets, surroundings
+from proofs.checker import Broken
+
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+HEAD = "| proof | cases | what was seen | took | commit |"
+
+
+class Part(NamedTuple):
+    """A kind of proof: what it counts, the size of its part and of its whole."""
+
+    prove: Callable[[float, int], tuple[int, str]]
+    counts: str
+    part: float
+    whole: float
+
+
+PARTS = {
+    "kills": Part(kills.prove, "kill points", 0.3, 1),
+    "shots": Part(lambda n, seed: kills.prove_random(int(n), seed), "random kills", 10, 1000),
+    "power": Part(lambda n, seed: power.prove(int(n), seed), "states after a power cut", 4000, 20_000),
+    "disk": Part(disk.prove, "refusals of the disk", 0.25, 1),
+    "night": Part(lambda n, seed: night.prove(int(n), seed), "simulated nights", 400, 50_000),
+    "lanes": Part(lambda n, seed: lanes.prove(int(n), seed), "requests to a server that errs", 20_000, 200_000),
+    "secrets": Part(secrets.prove, "ways to fail", 1, 1),
+    "race": Part(lambda n, seed: race.prove(int(n), seed), "races for the lock", 50, 300),
+    "limits": Part(lambda n, seed: limits.prove(int(n), seed), "shortages", 1500, 1500),
+    "around": Part(surroundings.prove, "odd surroundings", 1, 1),
+    "planted": Part(planted.prove, "planted faults", 1, 1),
+}
+
+
+def main() -> int:
+    """Run parts, print a table. Returns 1 if a promise was broken."""
+    given = argparse.ArgumentParser(prog="proofs", description=__doc__)
+    given.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all if none is named")
+    given.add_argument("--full", action="store_true", help="the long form; its figures go into docs/reliability.md")
+    given.add_argument("--size", type=float, help="cases, or a share of them, instead of the usual size")
+    given.add_argument("--seed", type=int, default=1)
+    told = given.parse_args()
+    unknown = set(told.parts) - set(PARTS)
+    if unknown or (told.full and len(told.parts) != 1):
+        given.error(f"name one of {', '.join(PARTS)}")
+    print(HEAD + "\n| --- | --- | --- | --- | --- |")
+    broken = 0
+    for name in told.parts or PARTS:
+        line = _line(name, told.size or (PARTS[name].whole if told.full else PARTS[name].part), told.seed)
+        print(line or f"| `{name}` | BROKEN | | | |", flush=True)
+        broken += line is None
+        if told.full and line is not None:
+            _publish(name, line)
+    return 1 if broken else 0
+
+
+def _line(name: str, size: float, seed: int) -> str | None:
+    part, began = PARTS[name], time.monotonic()
+    try:
+        cases, said = part.prove(size, seed)
+    except Broken as why:
+        print(f"{name}, seed {seed}: {why}", file=sys.stderr)
+        return None
+    return f"| `{name}` | {cases:,} {part.counts} | {said} | {time.monotonic() - began:.0f} s | {_commit()} |"
+
+
+def _commit() -> str:
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=PAGE.parent, capture_output=True, text=True, check=False
+    )
+    return f"{done.stdout.strip() or '?'}, {date.today()}"
+
+
+def _publish(name: str, line: str) -> None:
+    """Put the figure into the table of the page, in place of the one that stood there."""
+    page = [each for each in PAGE.read_text().splitlines() if not each.startswith(f"| `{name}` |")]
+    page.insert(page.index(HEAD) + 2, line)
+    start = page.index(HEAD) + 2
+    end = next(place for place in range(start, len(page)) if not page[place].startswith("|"))
+    page[start:end] = sorted(page[start:end])
+    PAGE.write_text("\n".join(page) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""What all proofs run: a table whose every answer is known, a job over it, and an emulator that has the answers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from proofs.checker import Evidence, Sums, judge
+
+KEY = "proof-key-0123456789"
+CHEAP, STRONG = "deepseek-chat", "gpt-4o"
+
+
+def answer(text: str, model: str) -> str:
+    """What ``model`` says to a row's ``text``."""
+    return f"about {text}: {sha256(f'{model} {text}'.encode()).hexdigest()[:12]}"
+
+
+class World:
+    """A directory with ``rows`` different questions (and a second row for each of the first ``twins``)."""
+
+    def __init__(self, path: Path, rows: int, *, twins: int = 0, **keys: Any) -> None:
+        self.path, self.output, self.keys = path, path / "out", keys
+        self.bill, self.spec = path / "bill.jsonl", path / "job.json"
+        texts = [f"thing {n:04}." for n in (*range(rows), *range(twins))]
+        self.table = [{"id": f"{place:05}", "text": text} for place, text in enumerate(texts)]
+        self.distinct = rows
+        write_table(path / "rows.csv", self.table)
+        write_table(path / "answers.csv", self.told(texts[:rows]))
+
+    @staticmethod
+    def told(texts: Sequence[str]) -> list[dict[str, str]]:
+        """The emulator's answer key."""
+        return [{"question": text} | {model: answer(text, model) for model in (CHEAP, STRONG)} for text in texts]
+
+    def job(self, base_url: str = "http://127.0.0.1/api/v1") -> dict[str, Any]:
+        return {
+            "name": "proof",
+            "input": str(self.path / "rows.csv"),
+            "prompt": "Say something about {{ text }}",
+            "model": CHEAP,
+            "concurrency": 4,
+            "api": {"base_url": base_url},
+            "output": str(self.output),
+        } | self.keys
+
+    def write(self, base_url: str) -> Path:
+        """The job as a file."""
+        self.spec.write_text(json.dumps(self.job(base_url)))
+        return self.spec
+
+    def judge(self, bill: Sequence[dict[str, Any]], **terms: Any) -> Sums:
+        """Have the checker look at what stands in the output directory."""
+        return judge(Evidence(table=self.table, output=self.output, bill=bill, right=right, **terms))
+
+
+def right(row: Any, model: str) -> dict[str, str]:
+    return {"response": answer(row["text"], model)}
+
+
+def write_table(path: Path, rows: Sequence[dict[str, str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        out = csv.DictWriter(file, list(rows[0]))
+        out.writeheader()
+        out.writerows(rows)
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "journeybatch", *map(str, arguments)]
