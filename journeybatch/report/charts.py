@@ -97,6 +97,72 @@ def series(values: Sequence[tuple[str, float]], x: str, y: str, color: str = "ac
     }
 
 
+def whiskers(values: Sequence[tuple[str, float, float, float]], x: str) -> dict[str, Any]:
+    """For each name a dot and the interval about it: (name, number, low, high), from top to bottom."""
+    rows = [dict(zip(("name", "value", "low", "high"), each, strict=True)) for each in values]
+    room = min(7 * max((len(name) for name, *_ in values), default=0), 120)  # a reader's font may be wider than ours
+    bare = {"title": None, "ticks": False, "domain": False, "labelPadding": 6, "minExtent": room}
+    name = {"field": "name", "type": "nominal", "sort": None, "axis": bare}
+    axis = {"title": x, "grid": True, "tickCount": 6}
+    near: dict[str, Any] = {"type": "quantitative", "scale": {"zero": False, "padding": 8}, "axis": axis}
+    return {
+        "height": len(values) * 28 + 40,
+        "data": {"values": rows},
+        "encoding": {"y": name},
+        "layer": [
+            {
+                "mark": {"type": "rule", "color": COLORS["accent"], "strokeWidth": 2},
+                "encoding": {"x": {"field": "low"} | near, "x2": {"field": "high"}},
+            },
+            {
+                "mark": {"type": "circle", "color": COLORS["accent"], "size": 70, "opacity": 1},
+                "encoding": {"x": {"field": "value"} | near},
+            },
+        ],
+    }
+
+
+def front(values: Sequence[tuple[str, float, float, bool]], x: str, y: str) -> dict[str, Any]:
+    """Points with a label: (label, x, y, whether it is on the front). Those on the front are filled, and joined by
+    steps."""
+    ordered = sorted(values, key=lambda point: point[1])
+    rows = [dict(zip(("label", "x", "y", "on"), each, strict=True)) for each in ordered]
+    joined = [row for row in rows if row["on"]]
+    place = {
+        "x": {
+            "field": "x",
+            "type": "quantitative",
+            "axis": {"title": x, "tickCount": 5},
+            "scale": {"padding": 24, "zero": True},
+        },
+        "y": {
+            "field": "y",
+            "type": "quantitative",
+            "axis": {"title": y, "tickCount": 5},
+            "scale": {"zero": False, "padding": 18},
+        },
+    }
+    line = {"type": "line", "interpolate": "step-after", "color": COLORS["quiet"], "strokeDash": [3, 3]}
+    dot = {"type": "point", "size": 70, "opacity": 1, "strokeWidth": 2}
+    filled = {"filled": True, "color": COLORS["accent"]}
+    hollow = {"filled": False, "color": COLORS["quiet"]}
+    name = {"type": "text", "dy": -12, "fontSize": 12, "color": COLORS["ink"]}
+    return {
+        "height": 260,
+        "encoding": place,
+        "layer": [
+            {"data": {"values": joined}, "mark": line},
+            {"data": {"values": [row for row in rows if not row["on"]]}, "mark": dot | hollow},
+            {"data": {"values": joined}, "mark": dot | filled},
+            {
+                "data": {"values": rows},
+                "mark": name,
+                "encoding": {"text": {"field": "label", "type": "nominal"}},
+            },
+        ],
+    }
+
+
 def _bars(values: list[dict[str, Any]], x: str, y: str) -> dict[str, Any]:
     return {
         "data": {"values": values},
@@ -135,6 +201,7 @@ def _whole(spec: dict[str, Any], width: int) -> dict[str, Any]:
         "view": {"stroke": None},
         "axis": axis,
         "axisX": {"grid": False},
+        "axisY": {"labelLimit": round(0.45 * width)},
         "legend": {"labelColor": ink, "labelFontSize": 11},
     }
     size = {"width": width, "height": HEIGHT, "autosize": {"type": "fit", "contains": "padding"}}
