@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from journeybatch.api import load_job, plan, run, run_async
+    from journeybatch.api import evaluate, load_job, plan, run, run_async
     from journeybatch.emulator import Emulator
     from journeybatch.errors import JourneybatchError
     from journeybatch.planning import Plan
@@ -25,6 +25,7 @@ _HOMES = {
     "JourneybatchError": "errors",
     "Plan": "planning",
     "Report": "runner",
+    "evaluate": "api",
     "load_job": "api",
     "plan": "api",
     "run": "api",
@@ -35,6 +36,7 @@ __all__ = [  # noqa: RUF022  the deeds first
     "run",
     "run_async",
     "plan",
+    "evaluate",
     "load_job",
     "JobSpec",
     "Plan",

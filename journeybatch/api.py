@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from journeybatch import runner
 from journeybatch.cli.environment import load, read_world
@@ -19,6 +19,9 @@ from journeybatch.planning import Plan
 from journeybatch.preparation import Options, plan_only
 from journeybatch.runner import Report
 from journeybatch.spec import JobSpec
+
+if TYPE_CHECKING:
+    from journeybatch.evaluation.story import Ended
 
 JobLike = Path | str | Mapping[str, Any] | JobSpec
 _OPTIONS = {"limit", "fresh", "retry_failed", "reparse", "yes", "transport", "seed"}
@@ -33,13 +36,27 @@ def run(job: JobLike, **overrides: Any) -> Report:
         RunLocked: another run holds its output directory.
     """
     spec, world, options = _read(job, overrides)
-    return runner.run(spec, world, options)
+    return runner.run(_plain(spec), world, options)
 
 
 async def run_async(job: JobLike, **overrides: Any) -> Report:
     """``run`` inside a running asyncio event loop (a notebook, say). Raises the same."""
     spec, world, options = _read(job, overrides)
-    return await runner.run_async(spec, world, options)
+    return await runner.run_async(_plain(spec), world, options)
+
+
+def evaluate(job: JobLike, *, against: Path | str | None = None, **overrides: Any) -> Ended:
+    """Evaluate the variants of ``job``, or carry that on; ``against`` is the output directory of an earlier
+    evaluation. Needs the extra ``eval``. Not inside a running event loop.
+
+    Raises:
+        JobError: the job must be mended first; nothing was sent.
+        RunLocked: another run holds its output directory.
+    """
+    from journeybatch.evaluation.story import evaluate
+
+    spec, world, options = _read(job, overrides)
+    return evaluate(spec, world, options, None if against is None else Path(against))
 
 
 def plan(job: JobLike, **overrides: Any) -> Plan:
@@ -51,6 +68,12 @@ def plan(job: JobLike, **overrides: Any) -> Plan:
 def load_job(job: JobLike, **overrides: Any) -> JobSpec:
     """The job, checked and frozen. Raises SpecError with every problem found."""
     return _read(job, overrides)[0]
+
+
+def _plain(spec: JobSpec) -> JobSpec:
+    if spec.eval is not None:
+        raise SpecError("this job compares variants: call evaluate instead of run")
+    return spec
 
 
 def _read(job: JobLike, overrides: Mapping[str, Any]) -> tuple[JobSpec, World, Options]:

@@ -106,10 +106,22 @@ def _columns_of(contract: Contract) -> None:
             raise ValueError(f"{field.name!r}: columns that begin with jb_ are journeybatch's own; choose another name")
 
 
+def _pack_rows(value: Any) -> Any:
+    if value == "auto" or (type(value) is int and 1 <= value <= 1000):
+        return value
+    raise ValueError("expected a number of rows from 1 to 1000, or auto")
+
+
+PackRows = Annotated[
+    int | Literal["auto"],
+    PlainValidator(_pack_rows, json_schema_input_type=Annotated[int, Field(ge=1, le=1000)] | Literal["auto"]),
+]
+
+
 class Pack(Section):
     """How many rows one request carries."""
 
-    rows: Annotated[int, Field(ge=1, le=1000)] | Literal["auto"] = Field(
+    rows: PackRows = Field(
         default=1, description="Most rows in one request, or `auto`: as many as a measurement allows.", examples=[20]
     )
     characters: int = Field(

@@ -97,6 +97,11 @@ class Job(msgspec.Struct, frozen=True):
         return [[(step, *_named(way, step.tier)) for step in self.ask.steps] for way in self.ways]
 
     @property
+    def target(self) -> str | None:
+        """The column with labels: a guarantee's, or an evaluation's expected answers."""
+        return self.spec.eval.target if self.spec.eval else self.spec.target
+
+    @property
     def dearest(self) -> int:
         """What a request may cost at most, in credits."""
         return max(tier.price.most for tier in self.tiers)
@@ -134,7 +139,7 @@ class Job(msgspec.Struct, frozen=True):
 
     def survey(self) -> Survey:
         """The first pass over the input. Raises TableError."""
-        return survey.survey(self.frames(), self.ask, packs=self.spec.pack.rows != 1, target=self.spec.target)
+        return survey.survey(self.frames(), self.ask, packs=self.spec.pack.rows != 1, target=self.target)
 
     def since(self, history: History, now: float | None = None) -> float | None:
         """The time (Unix seconds) before which an answer is too old, as seen when the run began, or ``now`` if that

@@ -30,6 +30,7 @@ _EXPECTED = {
     "greater_than": "a number above {gt}",
     "greater_than_equal": "a number from {ge}",
     "less_than_equal": "a number up to {le}",
+    "less_than": "a number below {lt}",
     "literal_error": "{expected}",
 }
 _SECRET = re.compile(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from journeybatch.economy import seconds
+from journeybatch.economy import Pack, seconds
 from journeybatch.errors import SpecError
 from journeybatch.escalation import rules_of
 from journeybatch.loading import dump, load_job
@@ -98,3 +98,9 @@ def test_a_job_written_out_loads_as_the_same_job(keys: dict[str, Any], tmp_path:
     file.write_text(dump(job))
     assert load_job(file) == job
     assert yaml.safe_load(file.read_text())["name"] == "j"
+
+
+@pytest.mark.parametrize("rows", [0, 1001, True, 2.0, "atuo", None])
+def test_a_number_of_rows_that_no_pack_has_is_one_clear_message(rows):
+    with pytest.raises(ValueError, match="expected a number of rows from 1 to 1000, or auto"):
+        Pack(rows=rows)

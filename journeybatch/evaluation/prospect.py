@@ -50,8 +50,10 @@ class Prospect(msgspec.Struct, frozen=True):
         else:
             seen = f"with {self.rows} rows, a difference of {100 * self.detectable:.1f} points between two variants is "
             seen += f"seen with a chance of {100 * self.power:g} %"
-        needed = ", ".join(f"{100 * wanted:g} points {rows or 'too many'}" for wanted, rows in self.rows_needed)
-        told = [f"{seen} ({self.assumed})", f"rows needed to see {needed}"] if self.family else []
+        needed = ", ".join(
+            f"{100 * wanted:g} point{'s' * (wanted != 0.01)}: {rows or 'too many'}" for wanted, rows in self.rows_needed
+        )
+        told = [f"{seen} ({self.assumed})", f"rows needed to see a difference of {needed}"] if self.family else []
         for name, (model, most) in self.judges.items():
             told.append(f"{name}: up to {most.requests} requests to {model} besides, {most.credits} credits")
         return told

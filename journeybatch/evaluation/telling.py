@@ -10,7 +10,7 @@ from journeybatch.evaluation.outcome import Changes, Evaluation, Variant
 from journeybatch.evaluation.sentences import sentence
 from journeybatch.wire import clean
 
-COLUMNS = ("variant", "score", "interval", "credits", "credits/correct", "seconds", "scored")
+COLUMNS = ("variant", "score", "interval", "credits", "per correct", "seconds", "scored")
 
 
 def table(found: Evaluation) -> list[tuple[str, ...]]:
