@@ -5,11 +5,17 @@ from __future__ import annotations
 from appraised import appraised, texts_of
 
 from journeybatch.emulator import Faults
+from journeybatch.report import variants
 from journeybatch.report.blocks import Chart, Sentence, Table
 from journeybatch.report.variants import repeats_section, thrift_section, variants_section
 
 TARGETS = [str(n) for n in range(20)]
 SAID = {"deepseek-chat": [*TARGETS[:8], *["x"] * 12], "gpt-4o": [*TARGETS[:15], *["x"] * 5]}
+
+
+def labels(chart):
+    texts = [layer["data"]["values"][0] for layer in chart.spec["layer"][3:]]
+    return [(text["label"], text["x"], text["y"]) for text in texts]
 
 
 def test_the_best_variant_stands_first_with_its_interval_and_its_price(flow):
@@ -37,8 +43,8 @@ def test_where_nothing_is_right_a_price_has_no_end(flow):
 
 
 def test_a_variant_that_is_left_out_is_named(flow):
-    variants = {"one": {"model": "gpt-4o"}, "twin": {"model": "gpt-4o"}}
-    found = appraised(flow, TARGETS, {"gpt-4o": TARGETS}, variants=variants)
+    twins = {"one": {"model": "gpt-4o"}, "twin": {"model": "gpt-4o"}}
+    found = appraised(flow, TARGETS, {"gpt-4o": TARGETS}, variants=twins)
     told = [block.text for block in variants_section(found).blocks if isinstance(block, Sentence)]
     assert told == ["twin is left out: it asks just what another variant asks."]
 
@@ -48,18 +54,20 @@ def test_the_front_joins_variants_that_nobody_should_prefer_another_to(flow):
     (chart,) = thrift_section(appraised(flow, TARGETS, said)).blocks
     assert [row[-1] for row in texts_of(chart.table)] == ["yes", "yes", "no"]
     assert "(1 gpt-4o, 2 deepseek-chat)" in chart.says
-    points = chart.spec["layer"][-1]["data"]["values"]
-    assert [(point["label"], point["x"], point["y"]) for point in points] == [
-        ("2", 20, 40),
-        ("3", 20, 0),
-        ("1", 80, 75),
-    ]
+    assert labels(chart) == [("1 gpt-4o", 80, 75), ("2 deepseek-chat", 20, 40), ("3 qwen-turbo", 20, 0)]
 
 
-def test_variants_in_the_same_place_share_a_label(flow):
+def test_variants_in_the_same_place_share_a_label_of_numbers(flow, monkeypatch):
+    monkeypatch.setattr(variants, "NAMED", 1)
     said = {"deepseek-chat": TARGETS, "qwen-turbo": TARGETS}
     (chart,) = thrift_section(appraised(flow, TARGETS, said)).blocks
-    assert [point["label"] for point in chart.spec["layer"][-1]["data"]["values"]] == ["1, 2"]
+    assert labels(chart) == [("1, 2", 20, 100)]
+
+
+def test_of_many_variants_points_have_numbers_only(flow, monkeypatch):
+    monkeypatch.setattr(variants, "NAMED", 1)
+    (chart,) = thrift_section(appraised(flow, TARGETS, SAID)).blocks
+    assert [label for label, *_ in labels(chart)] == ["1", "2"]
 
 
 def test_one_variant_leaves_nothing_to_choose(flow):

@@ -15,6 +15,8 @@ from journeybatch.report.words import number, percent, span
 
 DRAWN = 40
 """Most variants in a chart."""
+NAMED = 8
+"""Most variants that have their names beside their points; of more, the numbers have to do."""
 _SCORERS = 5
 
 
@@ -105,9 +107,6 @@ def thrift_section(appraisal: Appraisal) -> Section | None:
     ]
     if len(known) < 2:
         return None
-    points: dict[tuple[float, float, bool], list[str]] = {}
-    for place, each, value in known[:DRAWN]:
-        points.setdefault((each.credits, value, each.name in found.pareto), []).append(str(place))
     titles = (Column("Variant"), Column(title, numeric=True), Column("Credits", numeric=True), Column("On the front"))
     rows = tuple(
         (f"{place}", Head(each.name), number(value), number(each.credits), "yes" if each.name in found.pareto else "no")
@@ -117,10 +116,21 @@ def thrift_section(appraisal: Appraisal) -> Section | None:
         "quality-and-credits",
         "Quality against credits",
         _front_told([each for _, each, _ in known], found.pareto),
-        charts.front([(", ".join(places), *point) for point, places in points.items()], "credits", title),
+        charts.front(_points(appraisal, known), "credits", title),
         Table((Column("No.", numeric=True), *titles), rows, "Quality against credits"),
     )
     return Section("thrift", "Quality and credits", (chart,))
+
+
+def _points(appraisal: Appraisal, known: list[tuple[int, Variant, float]]) -> list[tuple[str, float, float, bool]]:
+    """Variants as points with labels. Where these are numbers only, those of the same place stand together."""
+    front = appraisal.found.pareto
+    if len(known) <= NAMED:
+        return [(appraisal.label(each), each.credits, value, each.name in front) for _, each, value in known]
+    places: dict[tuple[float, float, bool], list[str]] = {}
+    for place, each, value in known[:DRAWN]:
+        places.setdefault((each.credits, value, each.name in front), []).append(str(place))
+    return [(", ".join(numbers), *point) for point, numbers in places.items()]
 
 
 def _front_told(known: list[Variant], front: tuple[str, ...]) -> str:
