@@ -17,6 +17,9 @@ from journeybatch.records import Completion, Price
 from journeybatch.verdict import UNREAD, error_of
 from journeybatch.wire import judge
 
+EVALUATION = "evaluation.json"
+"""What an evaluation came to, where the job compares variants."""
+
 
 def read_directory(directory: Path, job: str) -> History:
     """The history in ``directory``, changing nothing; empty where there is none.

@@ -127,6 +127,11 @@ def test_a_prefix_before_jb_is_minded():
     assert score(bound("is-json", contract, prefix="my_"), frame)["value"].to_list() == [1]
 
 
+def test_a_prefix_stands_before_the_answers_too():
+    plain = pl.DataFrame({"gold": ["a"], "response": ["x"], "my_response": ["a"], "my_jb_status": ["answered"]})
+    assert score(bound("equals", prefix="my_"), plain)["value"].to_list() == [1]
+
+
 @pytest.mark.parametrize(
     ("item", "target", "why"),
     [

@@ -48,7 +48,7 @@ def test_no_rows_is_a_sentence_too():
 
 
 def test_samples_are_counted_as_replies():
-    assert headline(standing(30, 30, samples=3)).startswith("30 of 30 replies answered")
+    assert headline(standing(30, 30, width=3)).startswith("30 of 30 replies answered")
 
 
 def test_a_run_with_nothing_left_has_no_next_steps():

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from appraised import appraised
 from axe_playwright_python.sync_playwright import Axe
 from conftest import KEY, Flow
 from playwright.sync_api import Page as Tab
@@ -20,6 +21,7 @@ from journeybatch.cli.looking import history_of, spec_of
 from journeybatch.emulator import Emulator, Faults
 from journeybatch.report import blocks
 from journeybatch.report.browser import Browser, Mark, Reply, Row, Score
+from journeybatch.report.evaluation import evaluation_page
 from journeybatch.report.evidence import Evidence
 from journeybatch.report.page import write_page
 from journeybatch.report.run import run_page
@@ -71,6 +73,26 @@ def compared(rows: int) -> blocks.Page:
     return blocks.Page("compared", "", "B beats A", (), (), (), browser)
 
 
+def evaluation_of(folder: Path, name: str, **more: object) -> Path:
+    """The page of an evaluation of two prompts by two models, after an earlier one; variants are called after
+    ``name``."""
+    targets = ["yes", "no", "perhaps"] * 8
+    said = {"deepseek-chat": ["yes", "no", f"no {name}"] * 8, "gpt-4o": [*targets[:12], *["yes"] * 12]}
+    prompts = {f"short {name}": "{{ text }}", f"long {name}": {"system": "Take your time.", "user": "{{ text }}!"}}
+    given: dict[str, object] = {
+        "variants": {"prompts": prompts, "models": list(said)},
+        "columns": {"kind": ["even", f"odd {name}"] * 12},
+        "group": "kind",
+        "gate": {"accuracy": 0.6},
+    }
+    flow, path = Flow(folder), folder / "report.html"
+    appraised(flow, targets, said, **given | more)
+    before = flow.output.rename(folder / "before")
+    said["deepseek-chat"] = [*targets[:3], *["no"] * 21]
+    write_page(evaluation_page(appraised(flow, targets, said, against=before, **given | more)), path)
+    return path
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """Files of all pages, made before the browser's event loop runs."""
@@ -86,6 +108,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
             hostile=run_of(new("hostile"), [f"{HOSTILE} {n}" for n in range(5)], **hostile),
             compared=new("compared") / "report.html",
             big=new("big") / "report.html",
+            evaluation=evaluation_of(new("evaluation"), "way"),
+            bad_names=evaluation_of(new("bad_names"), HOSTILE),
         )
         write_page(compared(8), found.compared)
         write_page(compared(10_000), found.big)
@@ -192,15 +216,16 @@ def test_a_row_tells_its_attempts(chromium, pages):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_bars_the_way_for_anybody(chromium, pages, scheme):
-    for path in (pages.failures, pages.compared):
+    for path in (pages.failures, pages.evaluation):
         with chromium.open(path, "row=1", color_scheme=scheme) as tab:
             assert serious(tab) == []
             dark = tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 26)"
             assert dark == (scheme == "dark")
 
 
-def test_a_phone_is_wide_enough(chromium, pages):
-    with chromium.open(pages.failures, viewport=PHONE) as tab:
+@pytest.mark.parametrize("page", ["failures", "evaluation"])
+def test_a_phone_is_wide_enough(chromium, pages, page):
+    with chromium.open(getattr(pages, page), viewport=PHONE) as tab:
         assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         assert not tab.locator("#detail").is_visible()
         tab.locator(".option").nth(2).click()
@@ -263,3 +288,47 @@ def test_ten_thousand_rows_of_four_replies_do_not_freeze(chromium, pages):
         tab.locator("#list").press("End")
         assert chosen(tab) == "Row 9999"
         assert tab.locator(".option").count() < 30
+
+
+def test_an_evaluation_can_be_filtered_by_what_its_variants_did(chromium, pages):
+    with chromium.open(pages.evaluation) as tab:
+        labels = tab.locator("#mark option").all_inner_texts()
+        groups = tab.locator("#mark optgroup").evaluate_all("all => all.map((one) => one.label)")
+        assert groups == ["Variants", "Wrong", "Since the earlier evaluation", "Status"]
+        for label, ticks in (("disagree", {"✗✓✗✓", "✓✗✓✗"}), ("all are wrong", {"✗✗✗✗"}), ("all are right", {"✓✓✓✓"})):
+            tab.select_option("#mark", label=next(text for text in labels if text.startswith(label)))
+            shown = tab.locator(".option .number:last-child").all_inner_texts()
+            assert shown and set(shown) <= ticks
+        broken = next(text for text in labels if text.startswith("short way/deepseek-chat: broken"))
+        tab.select_option("#mark", label=broken)
+        assert tab.locator("#found").inner_text() == f"{re.search('[0-9]+', broken)[0]} of 24 rows"
+
+
+def test_a_row_of_an_evaluation_shows_each_variants_prompt_and_scores(chromium, pages):
+    with chromium.open(pages.evaluation, "row=4") as tab:
+        names = ["short way/deepseek-chat", "short way/gpt-4o", "long way/deepseek-chat", "long way/gpt-4o"]
+        assert tab.locator(".variant > h4:first-child").all_inner_texts() == names
+        assert tab.locator("#detail h4:text-is('Target') + p").inner_text() == "no"
+        assert tab.locator("#detail h4:text-is('Group') + p").inner_text() == "even"
+        assert tab.locator("#detail > .scroll").first.inner_text().split()[:3] == ["id", "00004", "text"]
+        long = tab.locator(".variant").nth(2)
+        long.locator("summary", has_text="What was asked").click()
+        long.locator("summary", has_text="1 message before").click()
+        assert long.locator(".message .text").all_inner_texts() == ["Take your time.", "thing number 4 of many!"]
+        tab.fill("#search", "take your time.")
+        assert tab.locator("#found").inner_text() == "24 rows"
+
+
+def test_links_of_an_evaluation_lead_to_rows_that_changed(chromium, pages):
+    with chromium.open(pages.evaluation) as tab:
+        tab.locator("section[aria-labelledby=changes] a").first.click()
+        assert chosen(tab) == "Row " + tab.evaluate("location.hash").removeprefix("#row=")
+
+
+def test_hostile_names_of_an_evaluation_are_only_texts(chromium, pages):
+    with chromium.open(pages.bad_names, "row=2", viewport=PHONE) as tab:
+        assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert tab.title() == "flow"
+        assert HOSTILE.partition("\u2028")[0] in tab.locator("#detail .variant > h4").first.inner_text()
+        assert tab.locator("img, iframe, object").count() == 0
+        assert tab.locator("script:not([type])").count() == 1

@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+from appraised import appraised, evaluated
 from conftest import KEY, spawned
 
 from journeybatch.emulator import Emulator, Faults
@@ -135,3 +136,72 @@ def test_a_run_at_work_can_be_looked_at(flow, call, served, monkeypatch):
         process.send_signal(signal.SIGKILL)
     assert done and done.code == 0
     assert "Still running: " in page_of(flow)
+
+
+TARGETS = [str(n) for n in range(12)]
+SAID = {"deepseek-chat": [*TARGETS[:3], *["x"] * 9], "gpt-4o": TARGETS}
+
+
+def test_an_evaluation_becomes_a_page_of_its_own(flow, call, tmp_path):
+    evaluated(flow, TARGETS, SAID)
+    done = call("report", flow.output, "--png", tmp_path)
+    assert {Path(line).name for line in done.out.split()} == {"report.html", "scores.png", "quality-and-credits.png"}
+    assert "gpt-4o answers 75.0 points more than deepseek-chat" in page_of(flow)
+    assert KEY not in page_of(flow)
+
+
+def test_an_evaluation_ends_with_its_page(flow, call, served):
+    job = flow.path / "job.yaml"
+    section = {"variants": {"models": ["deepseek-chat", "gpt-4o"]}, "target": "text"}
+    job.write_text(json.dumps(flow.job(api={"base_url": served.base_url}, eval=section)))
+    page = flow.output / "report.html"
+    done = call("eval", job, "--quiet", "--yes")
+    assert (done.code, done.out.splitlines()[-1]) == (0, f"report: {page}")
+    assert "cannot be told from" in page_of(flow)
+    assert page.stat().st_mode & 0o777 == 0o600
+    page.unlink()
+    page.mkdir()
+    again = call("eval", job, "--quiet", "--yes")
+    assert again.code == 0 and "report:" not in again.out
+    assert again.err.splitlines() == [f"{page}: cannot be written: Is a directory"]
+    assert json.loads(call("eval", job, "--json", "--yes").out)["rows"] == 12
+
+
+def test_without_the_drawing_library_an_evaluation_has_tables(flow, call, monkeypatch):
+    evaluated(flow, TARGETS, SAID)
+    monkeypatch.setattr(charts, "find_spec", lambda _: None)
+    done = call("report", flow.output)
+    assert done.code == 0 and "pip install 'journeybatch[report]'" in done.err
+    assert "Means and intervals" in page_of(flow) and "as a table" not in page_of(flow)
+
+
+def test_a_run_after_the_evaluation_is_reported_as_a_run(flow, call):
+    ended = evaluated(flow, TARGETS, SAID)
+    path = flow.output / "evaluation.json"
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps(data | {"run": ended.evaluation.run + 1}))
+    assert call("report", flow.output).code == 0
+    assert "24 of 24 replies answered" in page_of(flow)
+    assert "The evaluation here is of run 2" in page_of(flow)
+
+
+def test_an_evaluation_that_cannot_be_read_is_named(flow, call):
+    evaluated(flow, TARGETS, SAID)
+    (flow.output / "evaluation.json").write_text("{}")
+    said = call("report", flow.output)
+    assert said.code == 2 and "evaluation.json: cannot be read as an evaluation" in said.err
+    assert not (flow.output / "report.html").exists()
+
+
+def test_an_evaluation_that_was_stopped_is_reported_as_a_run(flow, call):
+    evaluated(flow, TARGETS, SAID, job={"limits": {"credits": 20}})
+    assert call("report", flow.output).code == 0
+    assert "Stopped at the cap of 20 credits" in page_of(flow)
+
+
+def test_the_earlier_evaluation_is_looked_at_row_by_row(flow, call, tmp_path):
+    appraised(flow, TARGETS, SAID)
+    before = flow.output.rename(tmp_path / "before")
+    evaluated(flow, TARGETS, SAID | {"deepseek-chat": TARGETS}, against=before)
+    assert call("report", flow.output).code == 0
+    assert "Since the earlier evaluation" in page_of(flow) and "+9" in page_of(flow)

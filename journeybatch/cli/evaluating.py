@@ -9,7 +9,9 @@ import click
 
 from journeybatch.cli import screen
 from journeybatch.cli.environment import load, read_world
+from journeybatch.cli.reporting import write_evaluation
 from journeybatch.cli.running import options_of, overridden, overrides, tell_plan, tell_run
+from journeybatch.directory import EVALUATION
 from journeybatch.errors import JobError
 from journeybatch.summary import write_text
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 def evaluate(against: Path | None, junit: Path | None, markdown: Path | None, **given: Any) -> None:
     """Evaluate the variants of JOB over its table, or carry on where it stopped."""
     from journeybatch.evaluation import telling
-    from journeybatch.evaluation.story import EVALUATION, evaluate
+    from journeybatch.evaluation.story import evaluate
 
     world = read_world(given["allow_hosts"])
     spec = load(given["job"], overridden(given), world)
@@ -55,11 +57,16 @@ def evaluate(against: Path | None, junit: Path | None, markdown: Path | None, **
                 write_text(path, text(found))
             except OSError as error:
                 raise JobError(f"{path}: cannot be written: {error.strerror or error}") from None
+    page, wrong = write_evaluation(spec.output)
     if given["as_json"]:
         screen.out_json(found.json())
     else:
         _tell(found)
         screen.out(f"evaluation: {spec.output / EVALUATION}")
+        if page is not None:
+            screen.out(f"report: {page}")
+    if wrong:
+        screen.stderr().line(screen.safe(wrong))
     raise click.exceptions.Exit(ended.exit_code)
 
 

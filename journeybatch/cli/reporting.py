@@ -1,4 +1,4 @@
-"""report: a page about a run that stands on its own."""
+"""report: a page about a run or an evaluation that stands on its own."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from journeybatch.audit import audit, torn, views_wait
 from journeybatch.cli import screen
 from journeybatch.cli.looking import directory_of, history_of, rebound, spec_of
+from journeybatch.directory import EVALUATION
 from journeybatch.errors import Damaged, OutputError
 from journeybatch.history import History
 from journeybatch.journal import NAME, locked
@@ -20,21 +22,25 @@ from journeybatch.results import RESULTS, write_results
 from journeybatch.summary import read_summary
 from journeybatch.views import view_of
 
+if TYPE_CHECKING:
+    from journeybatch.report.blocks import Page
+    from journeybatch.report.evidence import Evidence
+
 PAGE = "report.html"
+ROWS = 10_000
 
 
 @click.command()
 @click.argument("target", metavar="DIR-or-JOB")
 @click.option("--to", type=click.Path(path_type=Path), metavar="FILE", help="By default report.html in DIR.")
 @click.option("--history", is_flag=True, help="Also every run of DIR: credits, prompts and failures per night.")
-@click.option("--rows", type=click.IntRange(min=1), default=10_000, show_default=True, help="Most rows in the page.")
+@click.option("--rows", type=click.IntRange(min=1), default=ROWS, show_default=True, help="Most rows in the page.")
 @click.option("--png", metavar="DIR-or-PREFIX", help="Also the charts as images.")
 def report(target: str, to: Path | None, history: bool, rows: int, png: str | None) -> None:
-    """The HTML report of a run: one file, which asks for nothing."""
+    """The HTML report of a run or an evaluation: one file, which asks for nothing."""
     from journeybatch.report import charts
     from journeybatch.report.evidence import Evidence
     from journeybatch.report.page import write_images, write_page
-    from journeybatch.report.run import run_page
 
     directory = directory_of(target)
     found = history_of(directory)
@@ -45,7 +51,7 @@ def report(target: str, to: Path | None, history: bool, rows: int, png: str | No
     if png is not None:
         charts.check()
     with _results(directory, found, summary) as (results, running):
-        page = run_page(Evidence(directory, spec, found, summary, results, running), most=rows, history=history)
+        page = page_of(Evidence(directory, spec, found, summary, results, running), most=rows, history=history)
     path = to or directory / PAGE
     try:
         write_page(page, path)
@@ -58,6 +64,41 @@ def report(target: str, to: Path | None, history: bool, rows: int, png: str | No
         )
     for written in (path, *images):
         screen.out(str(written))
+
+
+def page_of(evidence: Evidence, *, most: int, history: bool) -> Page:
+    """The page of a directory's latest run: of the evaluation, where it was one and has come to its end. Raises
+    OutputError for an evaluation that cannot be read."""
+    from journeybatch.report.blocks import Sentence
+    from journeybatch.report.run import run_page
+
+    if evidence.running or not (evidence.directory / EVALUATION).exists():
+        return run_page(evidence, most=most, history=history)
+    from journeybatch.report.appraisal import Appraisal, evaluation_in, scores_in
+    from journeybatch.report.evaluation import evaluation_page
+
+    found = evaluation_in(evidence.directory)
+    if found.run != evidence.run.number:
+        page = run_page(evidence, most=most, history=history)
+        older = f"The evaluation here is of run {found.run}: `journeybatch eval JOB` makes that of this one."
+        return msgspec.structs.replace(page, sentences=(Sentence(older, warning=True), *page.sentences))
+    return evaluation_page(Appraisal(evidence, found, scores_in(evidence.directory)), most=most, history=history)
+
+
+def write_evaluation(directory: Path) -> tuple[Path | None, str]:
+    """The page of an evaluation that has just ended, beside it; or None, and why there is none. It never fails what it
+    is about."""
+    path = directory / PAGE
+    try:
+        from journeybatch.report.evidence import Evidence
+        from journeybatch.report.page import write_page
+
+        spec, summary = spec_of(directory), read_summary(directory) or {}
+        evidence = Evidence(directory, spec, history_of(directory), summary, directory / RESULTS)
+        write_page(page_of(evidence, most=ROWS, history=False), path)
+    except Exception as error:  # noqa: BLE001  credits were spent: whatever the page trips over, the verdict is told
+        return None, f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}"
+    return path, ""
 
 
 @contextmanager

@@ -150,16 +150,23 @@ def front(variants: Sequence[Variant], deciding: str) -> tuple[str, ...]:
 
 
 def verdict(variants: Sequence[Variant], found: Findings, deciding: str, baseline: str | None) -> str:
-    """The sentence on top: how the best variant compares with the others (or all with the baseline), or how good the
-    only one is."""
+    """The sentences of ``verdicts`` as one."""
+    return "; ".join(verdicts(variants, found.comparisons, deciding, baseline))
+
+
+def verdicts(
+    variants: Sequence[Variant], comparisons: Sequence[Comparison], deciding: str, baseline: str | None
+) -> list[str]:
+    """What is said on top: how the best variant compares with the others (or all with the baseline), what is decided
+    first; or how good the only one is."""
     told = [each for each in variants if each.scores[deciding].value is not None]
     if not told:
-        return "no row has a score: nothing can be said"
+        return ["No row has a score: nothing can be said"]
     if len(variants) == 1:
-        return level(variants[0].name, variants[0].scores[deciding])
+        return [level(variants[0].name, variants[0].scores[deciding])]
     best = max(told, key=lambda each: each.scores[deciding].value or 0.0).name
-    about = [each for each in found.comparisons if baseline is not None or best in (each.baseline, each.variant)]
-    return "; ".join(sentence(each) for each in _decided_first(about))
+    about = [each for each in comparisons if baseline is not None or best in (each.baseline, each.variant)]
+    return [sentence(each) for each in _decided_first(about)]
 
 
 def _decided_first(comparisons: Sequence[Comparison]) -> list[Comparison]:

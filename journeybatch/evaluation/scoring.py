@@ -24,7 +24,7 @@ _NULL = Score(0.0, None, "the field is null")
 
 class Ready(msgspec.Struct, frozen=True):
     """A scorer bound to a job: the column ``answers`` it looks at, the column ``targets`` (empty: none), its options
-    with their files read, and the job's ``prefix`` before jb_."""
+    with their files read, and the job's ``prefix`` before what the results add."""
 
     scorer: Scorer
     answers: str
@@ -37,7 +37,7 @@ def ready(
     scorer: Scorer, contract: Contract, columns: Sequence[str], target: str, folder: Path, prefix: str = ""
 ) -> Ready:
     """Bind a ``scorer`` to a job whose replies are read by ``contract`` and whose input has ``columns``, ``target``
-    among them (empty: none). Files are relative to ``folder``; ``prefix`` stands before jb_ in the results. Runs the
+    among them (empty: none). Files are relative to ``folder``; ``prefix`` stands before what the results add. Runs the
     user's own code if that is the scorer.
 
     Raises SpecError, before anything is sent: a field, column, file or function that is not there or does not fit.
@@ -59,7 +59,7 @@ def ready(
         options = structured.loaded(options, folder)
     elif isinstance(options, usercode.Source):
         options = usercode.imported(options, folder)
-    answers = field or (f"{prefix}jb_text" if contract.structured else contract.column)
+    answers = prefix + (field or ("jb_text" if contract.structured else contract.column))
     return Ready(scorer, answers, wanted if used[len(needs) :] else "", options, prefix)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from journeybatch import __version__, runner
-from journeybatch.directory import read_directory
+from journeybatch.directory import EVALUATION, read_directory
 from journeybatch.errors import JobError, TableError
 from journeybatch.evaluation import assessment, changes, gate
 from journeybatch.evaluation import judge as judging
@@ -32,8 +32,6 @@ from journeybatch.summary import write_json
 
 if TYPE_CHECKING:
     import polars as pl
-
-EVALUATION = "evaluation.json"
 
 
 class Ended(msgspec.Struct, frozen=True):

@@ -32,7 +32,23 @@ class Text(msgspec.Struct, frozen=True, tag="text"):
     quiet: bool = False
 
 
-Cell = str | Bar | Links | Text
+class Head(msgspec.Struct, frozen=True, tag="head"):
+    """A cell that says what its row is about."""
+
+    text: str
+
+
+class Tint(msgspec.Struct, frozen=True, tag="tint"):
+    """A cell on a ground of its own, ``level`` strong (0 to 4), with a ``detail`` under its text. What the ground says
+    is said by the text as well."""
+
+    text: str
+    level: int = 0
+    bad: bool = False
+    detail: str = ""
+
+
+Cell = str | Bar | Links | Text | Head | Tint
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -62,6 +78,13 @@ class Chart(msgspec.Struct, frozen=True, tag="chart"):
     table: Table
 
 
+class Beside(msgspec.Struct, frozen=True, tag="beside"):
+    """Tables that stand beside each other where there is room, under a ``title``."""
+
+    title: str
+    tables: tuple[Table, ...]
+
+
 class Sentence(msgspec.Struct, frozen=True, tag="sentence"):
     """A sentence or two; ``warning`` when somebody should act on it."""
 
@@ -78,7 +101,7 @@ class Example(msgspec.Struct, frozen=True, tag="example"):
     failed: bool = False
 
 
-Block = Table | Chart | Sentence | Example
+Block = Table | Chart | Beside | Sentence | Example
 
 
 class Section(msgspec.Struct, frozen=True):

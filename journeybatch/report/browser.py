@@ -40,17 +40,18 @@ class Tried(msgspec.Struct, frozen=True, array_like=True):
 
 class Score(msgspec.Struct, frozen=True, array_like=True):
     """What a scorer made of a reply: its name, the score as text, whether that is as good as can be (None where this
-    cannot be said), and why."""
+    cannot be said), why, and which ``answer`` it found in the reply."""
 
     scorer: str
     score: str
     good: bool | None
     why: str = ""
+    answer: str = ""
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True):
     """What one variant came to for a row. ``fields`` are in the order of ``Browser.fields``, null where there is none;
-    ``facts`` are pairs of a name and a text."""
+    ``facts`` are pairs of a name and a text; ``messages`` as in Row, where each variant asks in its own words."""
 
     status: str
     text: str = ""
@@ -62,12 +63,14 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
     latency_s: float | None = None
     facts: tuple[tuple[str, str], ...] = ()
     attempts: tuple[Tried, ...] = ()
+    messages: tuple[tuple[str, int], ...] = ()
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
     """A row: its number in the input, its cells in the order of ``Browser.columns``, the messages as pairs of a role
-    and an index into ``Browser.texts``, a reply per variant, indices of its marks, and what is known of it besides:
-    the target and the group of an evaluation."""
+    and an index into ``Browser.texts`` (none where variants ask in different words: these stand with their replies), a
+    reply per variant, indices of its marks, and what is known of it besides: the target and the group of an
+    evaluation."""
 
     number: int
     cells: tuple[str | None, ...]
@@ -101,7 +104,7 @@ SHAPES = {
 def packed(browser: Browser) -> str:
     """A browser as text for a page: JSON, deflated, in base 64, whose letters mean nothing to HTML."""
     text = msgspec.json.encode({**msgspec.structs.asdict(browser), "shapes": SHAPES})
-    return base64.b64encode(zlib.compress(text, 9)).decode("ascii")
+    return base64.b64encode(zlib.compress(text, 6)).decode("ascii")
 
 
 class Texts:

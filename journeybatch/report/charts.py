@@ -5,7 +5,7 @@ In a page colours are variables, so that a chart follows the page into the dark.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from itertools import count
 from typing import Any
@@ -15,7 +15,7 @@ from journeybatch.errors import JobError
 
 COLORS = {"accent": "#2b6a8c", "bad": "#b1432b", "quiet": "#8a9096", "ink": "#454b50", "rule": "#dfe2e4"}
 """The colours a spec may use, by the name of the page's variable (``--chart-accent``)."""
-WIDE, NARROW, HEIGHT = 620, 270, 150
+WIDE, NARROW, HEIGHT, FRONT = 620, 270, 150, 260
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _SVG = "{http://www.w3.org/2000/svg}"
 _TAGS = {"svg", "g", "defs", "clipPath", "path", "line", "rect", "circle", "text", "tspan"}
@@ -97,6 +97,76 @@ def series(values: Sequence[tuple[str, float]], x: str, y: str, color: str = "ac
     }
 
 
+def whiskers(values: Sequence[tuple[str, float, float, float]], x: str) -> dict[str, Any]:
+    """For each name a dot and the interval about it: (name, number, low, high), from top to bottom."""
+    rows = [dict(zip(("name", "value", "low", "high"), each, strict=True)) for each in values]
+    room = min(7 * max((len(name) for name, *_ in values), default=0), 120)  # a reader's font may be wider than ours
+    bare = {"title": None, "ticks": False, "domain": False, "labelPadding": 6, "minExtent": room}
+    name = {"field": "name", "type": "nominal", "sort": None, "axis": bare}
+    axis = {"title": x, "grid": True, "tickCount": 6}
+    near: dict[str, Any] = {"type": "quantitative", "scale": {"zero": False, "padding": 8}, "axis": axis}
+    return {
+        "height": len(values) * 28 + 40,
+        "data": {"values": rows},
+        "encoding": {"y": name},
+        "layer": [
+            {
+                "mark": {"type": "rule", "color": COLORS["accent"], "strokeWidth": 2},
+                "encoding": {"x": {"field": "low"} | near, "x2": {"field": "high"}},
+            },
+            {
+                "mark": {"type": "circle", "color": COLORS["accent"], "size": 70, "opacity": 1},
+                "encoding": {"x": {"field": "value"} | near},
+            },
+        ],
+    }
+
+
+def front(values: Sequence[tuple[str, float, float, bool]], x: str, y: str) -> dict[str, Any]:
+    """Points with a label: (label, x, y, whether it is on the front), x from 0 on. Those on the front are filled, and
+    joined by steps."""
+    rows: list[dict[str, Any]] = [dict(zip(("label", "x", "y", "on"), each, strict=True)) for each in values]
+    joined = sorted((row for row in rows if row["on"]), key=lambda row: row["x"])
+    far = max((row["x"] for row in rows), default=0) * 1.12 or 1
+    low, high = min(row["y"] for row in rows), max(row["y"] for row in rows)
+    room = (high - low) * 0.12 or abs(high) * 0.05 or 1
+    span = [max(0, low - room) if low >= 0 else low - room, high + room]
+    axis = {"tickCount": 5, "labelOverlap": True}
+    place = {
+        "x": {"field": "x", "type": "quantitative", "axis": {"title": x} | axis, "scale": {"domain": [0, far]}},
+        "y": {"field": "y", "type": "quantitative", "axis": {"title": y} | axis, "scale": {"domain": span}},
+    }
+    line = {"type": "line", "interpolate": "step-after", "color": COLORS["quiet"], "strokeDash": [3, 3]}
+    dot = {"type": "point", "size": 70, "opacity": 1, "strokeWidth": 2}
+    filled, hollow = {"filled": True, "color": COLORS["accent"]}, {"filled": False, "color": COLORS["quiet"]}
+    return {
+        "height": FRONT,
+        "encoding": place,
+        "layer": [
+            {"data": {"values": joined}, "mark": line},
+            {"data": {"values": [row for row in rows if not row["on"]]}, "mark": dot | hollow},
+            {"data": {"values": joined}, "mark": dot | filled},
+            *_labels(rows, far, (span[0], span[1])),
+        ],
+    }
+
+
+def _labels(rows: list[dict[str, Any]], far: float, span: tuple[float, float]) -> Iterator[dict[str, Any]]:
+    """A text beside each point, towards the middle; lower by so much that it stands under the one before."""
+    scale, free = (FRONT - 50) / (span[1] - span[0]), -99.0
+    for row in sorted(rows, key=lambda row: (-row["y"], row["x"])):
+        height = (span[1] - row["y"]) * scale
+        free = max(free + 14, height - 1)
+        left = row["x"] > far / 2
+        mark = {"type": "text", "fontSize": 11, "color": COLORS["ink"], "limit": 130, "baseline": "bottom"}
+        mark |= {"align": "right" if left else "left", "dx": -8 if left else 8, "dy": round(free - height) - 3}
+        yield {
+            "data": {"values": [row]},
+            "mark": mark,
+            "encoding": {"text": {"field": "label", "type": "nominal"}},
+        }
+
+
 def _bars(values: list[dict[str, Any]], x: str, y: str) -> dict[str, Any]:
     return {
         "data": {"values": values},
@@ -135,6 +205,7 @@ def _whole(spec: dict[str, Any], width: int) -> dict[str, Any]:
         "view": {"stroke": None},
         "axis": axis,
         "axisX": {"grid": False},
+        "axisY": {"labelLimit": round(0.45 * width)},
         "legend": {"labelColor": ink, "labelFontSize": 11},
     }
     size = {"width": width, "height": HEIGHT, "autosize": {"type": "fit", "contains": "padding"}}

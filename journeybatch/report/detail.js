@@ -75,22 +75,23 @@ class Detail {
     const close = make("button", { class: "close", type: "button" }, "Back to the list");
     close.addEventListener("click", this.closed);
     const parts = [make("div", { class: "bar" }, make("h3", {}, `Row ${row.number}`), close)];
-    parts.push(...this.asked(row));
+    const cells = data.columns.map((name, place) => [name, row.cells[place]]);
+    if (row.messages.length) parts.push(...this.asked(row.messages));
+    else if (cells.length) parts.push(tableOf(null, cells, "The row in the input"));
     if (row.target !== null) parts.push(make("h4", {}, "Target"), make("p", { class: "text" }, row.target));
     if (row.group !== null) parts.push(make("h4", {}, "Group"), make("p", { class: "text" }, row.group));
     if (row.replies.length > 1) parts.push(this.comparison());
     parts.push(make("div", { class: "variants" }, ...row.replies.map((reply, place) => this.variant(reply, place))));
-    const cells = data.columns.map((name, place) => [name, row.cells[place]]);
-    if (cells.length) parts.push(folded("The row in the input", tableOf(null, cells, "The row in the input")));
+    if (cells.length && row.messages.length) parts.push(folded("The row in the input", tableOf(null, cells, "The row in the input")));
     this.element.replaceChildren(...parts);
     this.element.scrollTop = 0;
     document.getElementById("rows").classList.add("chosen");
   }
 
-  asked(row) {
+  asked(messages) {
     const text = (place) => make("p", { class: "text" }, this.data.texts[place]);
     const message = ([role, place]) => make("div", { class: "message" }, make("h4", {}, role), text(place));
-    const parts = row.messages.map(message);
+    const parts = messages.map(message);
     if (parts.length < 2) return parts;
     const before = parts.slice(0, -1);
     const title = before.length === 1 ? "1 message before" : `${before.length} messages before`;
@@ -114,15 +115,17 @@ class Detail {
     const label = data.variants[place] || "Reply";
     const answered = reply.status === "answered";
     const parts = [make("h4", {}, answered ? label : `${label}: ${reply.status}`)];
-    if (reply.scores.length) parts.push(this.scores(reply));
+    if (reply.scores.length) parts.push(this.scores(reply, label));
     const wrong = [reply.error, reply.message].filter(Boolean).join(": ");
     if (wrong) parts.push(make("p", { class: "text failed" }, wrong));
     const structured = answered && data.fields.length;
     const fields = data.fields.map((name, at) => [name, reply.fields[at] ?? null]);
     if (structured) parts.push(tableOf(null, fields, `${label}: fields`));
     const said = this.said(reply, place);
-    if (reply.text) parts.push(structured ? folded("The reply's text", said) : said);
-    parts.push(tableOf(null, reply.facts, `${label}: facts`));
+    if (reply.text) parts.push(structured && this.against < 0 ? folded("The reply's text", said) : said);
+    if (reply.messages.length) parts.push(folded("What was asked", ...this.asked(reply.messages)));
+    const facts = tableOf(null, reply.facts, `${label}: facts`);
+    parts.push(this.row.replies.length > 1 ? folded("Model, credits, time", facts) : facts);
     if (reply.attempts.length) parts.push(this.attempts(reply, label));
     return make("div", { class: "variant" }, ...parts);
   }
@@ -133,12 +136,14 @@ class Detail {
     return make("p", { class: "text" }, ...difference(other.text, reply.text).map(([tag, text]) => make(tag, {}, text)));
   }
 
-  scores(reply) {
-    const rows = reply.scores.map((values) => {
-      const { scorer, score, good, why } = this.data.named("score", values);
-      return [scorer, `${good === null ? "" : good ? "✓ " : "✗ "}${score}${why ? `: ${why}` : ""}`];
+  scores(reply, label) {
+    const said = reply.text.trim();
+    const rows = reply.scores.map(({ scorer, score, good, why, answer }) => {
+      const reasons = [answer && !said.startsWith(answer.replace(/…$/, "")) ? `read as ${answer}` : "", why];
+      const told = [good === null ? "" : `${TICKS.get(good)} `, score, reasons.some(Boolean) ? ": " : ""].join("");
+      return [scorer, told + reasons.filter(Boolean).join("; ")];
     });
-    return tableOf(null, rows, "Scores");
+    return tableOf(null, rows, `${label}: scores`);
   }
 
   attempts(reply, label) {

@@ -46,8 +46,25 @@ class Evidence(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def inputs(self) -> tuple[str, ...]:
         """The input's columns in the results, in order."""
-        added = {self.prefix + name for name in result_columns(self.spec.answer.contract, sampled=True)}
+        columns = result_columns(self.spec.answer.contract, sampled=True, compared=True)
+        added = {self.prefix + name for name in columns}
         return tuple(name for name in self.scan().collect_schema().names() if name not in added)
+
+    @cached_property
+    def variants(self) -> tuple[str, ...]:
+        """The names of what is compared, in order; none where nothing is, or where there are no rows."""
+        import polars as pl
+
+        name = f"{self.prefix}jb_variant"
+        if name not in self.scan().collect_schema().names():
+            return ()
+        names = self.scan().select(pl.col(name).unique(maintain_order=True)).collect()[name]
+        return tuple(names)
+
+    @property
+    def width(self) -> int:
+        """How many replies a row has: variants times samples."""
+        return max(1, len(self.variants)) * self.spec.samples
 
     @cached_property
     def rows(self) -> pl.DataFrame:

@@ -22,8 +22,9 @@ _STOPPED = {
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """How a run stands: its rows, its credits (certainly, and possibly besides), its seconds, whether it is at work,
-    and what stopped it (a reason of summary.json, ``died``, or None)."""
+    """How a run stands: its rows, its credits (certainly, and possibly besides), its seconds, how many replies
+    each row has (``width``), whether it is at work, and what stopped it (a reason of summary.json, ``died``, or
+    None)."""
 
     total: int
     answered: int
@@ -32,7 +33,7 @@ class Standing(msgspec.Struct, frozen=True):
     spent: int
     unknown: int
     seconds: float
-    samples: int = 1
+    width: int = 1
     running: bool = False
     stopped_by: str | None = None
     cap: int | None = None
@@ -53,7 +54,7 @@ def standing_of(evidence: Evidence, last: float | None) -> Standing:
         spent=run.spent,
         unknown=run.unknown,
         seconds=max(0.0, ended - run.began_at),
-        samples=evidence.spec.samples,
+        width=evidence.width,
         running=evidence.running,
         stopped_by=None if evidence.running else stopped_by,
         cap=evidence.spec.limits.credits,
@@ -65,7 +66,7 @@ def headline(standing: Standing) -> str:
     s = standing
     if not s.total:
         return "The input has no rows: nothing was asked, 0 credits"
-    what = "rows" if s.samples == 1 else "replies"
+    what = "rows" if s.width == 1 else "replies"
     parts = [f"{number(s.answered)} of {number(s.total)} {what} answered"]
     if s.failed:
         parts.append(f"{number(s.failed)} failed")

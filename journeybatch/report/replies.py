@@ -1,13 +1,10 @@
-"""The rows of a run as the page's browser has them: what was asked, what came back, every attempt.
-
-A page holds so many rows and no more: where there are more, those without an answer come first, and others evenly.
-"""
+"""The rows of a run as the page's browser has them: what was asked, what came back, every attempt."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,50 +15,54 @@ from journeybatch.errors import ApiFailure
 from journeybatch.history import History
 from journeybatch.journal import NAME
 from journeybatch.records import Completion
-from journeybatch.report.browser import Browser, Mark, Reply, Row, Texts, Tried
+from journeybatch.report.browser import Browser, Mark, Reply, Row, Score, Texts, Tried
 from journeybatch.report.evidence import Evidence
-from journeybatch.report.words import cut, interval, number
+from journeybatch.report.selection import ROWS, chosen
+from journeybatch.report.words import cut, interval
 from journeybatch.wire import judge
 
 if TYPE_CHECKING:
     import polars as pl
 
-ROWS = 10_000
-"""Rows in a page, unless somebody asks for another number."""
-LETTERS = 48_000_000
-"""Characters of input and replies in a page; about 10 MB of HTML."""
+    from journeybatch.report.grades import Grades
+
+Said = tuple[tuple[str, int], ...]
+"""Messages, as pairs of a role and the place of a text."""
 _STATUSES = ("answered", "failed", "pending")
 
 
-def browser_of(evidence: Evidence, most: int = ROWS) -> Browser:
-    """The rows of a run, ``most`` at most."""
-    import polars as pl
-
-    numbers, note = chosen(evidence, most)
-    row, samples = f"{evidence.prefix}jb_row", evidence.spec.samples
-    order = [row, f"{evidence.prefix}jb_sample"] if samples > 1 else [row]
-    frame = evidence.scan().filter(pl.col(row).is_in(numbers)).collect(engine="streaming").sort(*order)
-    texts, marks = Texts(), _Marks(evidence)
+def browser_of(evidence: Evidence, most: int = ROWS, grades: Grades | None = None) -> Browser:
+    """The rows of a run, ``most`` at most; with the ``grades`` of an evaluation."""
+    numbers, note = chosen(evidence, most, None if grades is None else grades.striking)
+    frame = _results(evidence, numbers)
+    texts, marks = Texts(), _Marks(evidence, grades)
     asked = list(_questions(evidence, frame, numbers))
     attempts = _attempts(evidence.history, {key for _, keys in asked for each in keys for key in each})
+    scores = grades.scores_of(numbers) if grades else {}
+    about = (grades.target, grades.group) if grades else (None, None)
     rows = []
     with mapped(evidence.directory / NAME) as journal:
-        replies = _Replies(evidence, attempts, journal)
+        replies = _Replies(evidence, attempts, journal, scores)
         results = frame.iter_rows(named=True)
-        for (messages, keys), found in zip(asked, zip(*[results] * samples, strict=True), strict=True):
+        for (messages, keys), found in zip(asked, zip(*[results] * evidence.width, strict=True), strict=True):
+            first = found[0]
+            shared, own = _said(messages, texts, len(found))
+            target, group = (first[name] if name else None for name in about)
             rows.append(
                 Row(
-                    found[0][row],
-                    tuple(_cell(found[0][name]) for name in evidence.inputs),
-                    tuple((message.role, texts.place(cut(message.content))) for message in messages),
-                    tuple(map(replies.read, found, keys)),
+                    first[f"{evidence.prefix}jb_row"],
+                    tuple(_cell(first[name]) for name in evidence.inputs),
+                    shared,
+                    tuple(map(replies.read, found, keys, own)),
                     marks.of(found),
+                    _cell(target),
+                    _cell(group),
                 )
             )
     return Browser(
         columns=evidence.inputs,
         fields=tuple(evidence.answers) if evidence.spec.answer.contract.structured else (),
-        variants=tuple(f"Sample {n + 1}" for n in range(samples)) if samples > 1 else ("Reply",),
+        variants=_names(evidence),
         marks=marks.all,
         texts=texts.all,
         rows=tuple(rows),
@@ -69,36 +70,39 @@ def browser_of(evidence: Evidence, most: int = ROWS) -> Browser:
     )
 
 
-def chosen(evidence: Evidence, most: int = ROWS) -> tuple[list[int], str]:
-    """The rows that a page holds, and a sentence about which they are where they are not all."""
+def _results(evidence: Evidence, numbers: list[int]) -> pl.DataFrame:
+    """The results of some rows: row by row, variant by variant, sample by sample."""
     import polars as pl
 
-    frame = evidence.rows.group_by("row", maintain_order=True).agg(open=(pl.col("status") != "answered").any())
-    names = [name for name, kind in evidence.scan().collect_schema().items() if kind == pl.String]
-    size = pl.sum_horizontal(pl.col(names).str.len_chars().fill_null(0).clip(0, 20_000)).sum()
-    letters = int(evidence.scan().select(size).collect(engine="streaming").item()) if names else 0
-    fit = min(most, int(frame.height * LETTERS / letters) if letters > LETTERS else most)
-    if frame.height <= fit:
-        return frame["row"].to_list(), ""
-    waiting, others = frame.filter("open")["row"], frame.filter(~pl.col("open"))["row"]
-    first = _evenly(waiting, min(len(waiting), fit // 2 if len(others) > fit // 2 else fit - len(others)))
-    rest = _evenly(others, fit - len(first))
-    all_of = "all" if len(first) == len(waiting) else f"{number(len(first))} of the {number(len(waiting))}"
-    note = (
-        f"This page holds {number(len(first) + len(rest))} of {number(frame.height)} rows: {all_of} without an answer, "
-        f"and {number(len(rest))} others at even distances. `journeybatch show DIR ROW` shows any."
-    )
-    return sorted([*first, *rest]), note
+    jb = f"{evidence.prefix}jb_"
+    place = {name: n for n, name in enumerate(evidence.variants)}
+    order = [pl.col(f"{jb}row")]
+    order += [pl.col(f"{jb}variant").replace_strict(place, return_dtype=pl.Int64)] if place else []
+    order += [pl.col(f"{jb}sample")] if evidence.spec.samples > 1 else []
+    return evidence.scan().filter(pl.col(f"{jb}row").is_in(numbers)).collect(engine="streaming").sort(*order)
 
 
-def _evenly(rows: pl.Series, wanted: int) -> list[int]:
-    return [rows[place * len(rows) // wanted] for place in range(wanted)] if wanted else []
+def _said(messages: tuple[Messages, ...], texts: Texts, width: int) -> tuple[Said, list[Said]]:
+    """What a row was asked, if that is the same for all variants; and for each of its ``width`` replies, if not."""
+    said = [tuple((message.role, texts.place(cut(message.content))) for message in each) for each in messages]
+    if len(set(said)) == 1:
+        return said[0], [()] * width
+    return (), [each for each in said for _ in range(width // len(said))] if said else [()] * width
+
+
+def _names(evidence: Evidence) -> tuple[str, ...]:
+    """What each reply of a row is called."""
+    samples = evidence.spec.samples
+    if samples == 1:
+        return tuple(cut(name, 200) for name in evidence.variants) or ("Reply",)
+    variants = tuple(f"{cut(name, 200)}, sample" for name in evidence.variants) or ("Sample",)
+    return tuple(f"{name} {n + 1}" for name in variants for n in range(samples))
 
 
 def _questions(
     evidence: Evidence, frame: pl.DataFrame, numbers: list[int]
-) -> Iterator[tuple[Messages, list[list[bytes]]]]:
-    """Per row chosen: its messages (the first variant's), and for each reply all keys it may have been asked under."""
+) -> Iterator[tuple[tuple[Messages, ...], list[list[bytes]]]]:
+    """Per row chosen: its messages, by variant, and for each reply all keys it may have been asked under."""
     began = evidence.history.began
     if began is None:
         raise LookupError("a journal with rows says what was asked")
@@ -116,7 +120,7 @@ def _questions(
             yield (), [[] for _ in range(ask.width)]
             continue
         steps = [ask.keys(step, question) for step in ask.steps]
-        yield question[0][0], [[key for key in keys if key is not None] for keys in zip(*steps, strict=True)]
+        yield question[0], [[key for key in keys if key is not None] for keys in zip(*steps, strict=True)]
 
 
 def _attempts(history: History, wanted: set[bytes]) -> dict[bytes, list[int]]:
@@ -133,13 +137,20 @@ def _attempts(history: History, wanted: set[bytes]) -> dict[bytes, list[int]]:
 class _Replies:
     """Replies of rows, with what the journal knows of them."""
 
-    def __init__(self, evidence: Evidence, attempts: dict[bytes, list[int]], journal: memoryview) -> None:
+    def __init__(
+        self,
+        evidence: Evidence,
+        attempts: dict[bytes, list[int]],
+        journal: memoryview,
+        scores: Mapping[tuple[int, str, int], tuple[Score, ...]],
+    ) -> None:
+        self._scores = scores
         self._history, self._attempts, self._journal = evidence.history, attempts, journal
         self._prefix, self._answers = evidence.prefix, evidence.answers
         self._structured = evidence.spec.answer.contract.structured
 
-    def read(self, found: dict[str, Any], keys: list[bytes]) -> Reply:
-        """The reply of one row of the results, whose prompt was asked under ``keys``."""
+    def read(self, found: dict[str, Any], keys: list[bytes], messages: Said) -> Reply:
+        """The reply of one row of the results, whose prompt was asked under ``keys``, in ``messages`` of its own."""
 
         def of(name: str) -> Any:
             return found.get(f"{self._prefix}jb_{name}")
@@ -155,10 +166,12 @@ class _Replies:
             error=of("error") or "",
             message=cut(of("error_message") or "", 2000),
             fields=tuple(map(_cell, values)) if self._structured else (),
+            scores=self._scores.get((of("row"), of("variant") or "", of("sample") or 0), ()),
             credits=f"{of('credits').normalize():f}",
             latency_s=of("latency_s"),
             facts=_facts(of),
             attempts=tuple(self._tried(i) for i in tried),
+            messages=messages,
         )
 
     def _delivered(self, tried: list[int]) -> str | None:
@@ -192,17 +205,24 @@ class _Replies:
 
 
 class _Marks:
-    """Marks as they are met: statuses, kinds of failure, finish reasons that are worth a look."""
+    """Marks as they are met: those of an evaluation, statuses, kinds of failure, finish reasons worth a look."""
 
-    def __init__(self, evidence: Evidence) -> None:
-        self._prefix, self._answers = evidence.prefix, evidence.answers
-        self._places: dict[Mark, int] = {Mark("Status", status): n for n, status in enumerate(_STATUSES)}
+    def __init__(self, evidence: Evidence, grades: Grades | None) -> None:
+        self._prefix, self._answers, self._samples = evidence.prefix, evidence.answers, evidence.spec.samples
+        self._graded = grades.marks if grades else {}
+        names = [*self._graded, *(Mark("Status", status) for status in _STATUSES)]
+        self._places = {mark: n for n, mark in enumerate(names)}
+        self._of_row: dict[int, list[Mark]] = defaultdict(list)
+        for mark, rows in self._graded.items():
+            for row in rows:
+                self._of_row[row].append(mark)
 
     def of(self, found: tuple[dict[str, Any], ...]) -> tuple[int, ...]:
         """The marks of a row, given its results."""
         names = [name for result in found for name in self._names(result)]
-        first, *others = ([result[name] for name in self._answers] for result in found)
-        if any(other != first for other in others):
+        names += self._of_row.get(found[0][f"{self._prefix}jb_row"], ())
+        said = [[result[name] for name in self._answers] for result in found]
+        if any(said[n] != said[n - n % self._samples] for n in range(len(said))):
             names.append(Mark("Samples", "disagree"))
         return tuple(sorted({self._places.setdefault(name, len(self._places)) for name in names}))
 

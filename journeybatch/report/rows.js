@@ -20,13 +20,23 @@ async function unpacked(text) {
   data.rows = data.rows.map((values) => {
     const row = named("row", values);
     row.replies = row.replies.map((reply) => named("reply", reply));
+    for (const reply of row.replies) reply.scores = reply.scores.map((score) => named("score", score));
     return row;
   });
   return data;
 }
 
 const flat = (text) => text.slice(0, 300).replace(/\s+/g, " ").trim();
-const lastMessage = (data, row) => (row.messages.length ? data.texts[row.messages.at(-1)[1]] : "");
+const TICKS = new Map([[true, "✓"], [false, "✗"], [null, "·"]]);
+
+// What a row was asked; where variants ask in different words, what the first one asked.
+function lastMessage(data, row) {
+  const messages = row.messages.length ? row.messages : row.replies[0].messages;
+  return messages.length ? data.texts[messages.at(-1)[1]] : "";
+}
+
+// How each reply fares by the scorer that decides: ✓ right, ✗ wrong, · neither.
+const ticks = (row) => row.replies.map((reply) => TICKS.get(reply.scores[0]?.good ?? null)).join("");
 
 // What all prompts begin with says nothing about a row.
 function commonStart(data) {
@@ -44,7 +54,8 @@ function commonStart(data) {
 
 function hay(data, row) {
   if (row.hay === undefined) {
-    const parts = [...row.cells, ...row.messages.map(([, place]) => data.texts[place]), row.target, row.group];
+    const messages = [...row.messages, ...row.replies.flatMap((reply) => reply.messages)];
+    const parts = [...row.cells, ...messages.map(([, place]) => data.texts[place]), row.target, row.group];
     for (const reply of row.replies) parts.push(reply.text, reply.error, reply.message, ...reply.fields);
     row.hay = parts.filter(Boolean).join("\n").toLowerCase();
   }
@@ -73,6 +84,7 @@ const ORDERS = {
 class List {
   constructor(data, chosen) {
     Object.assign(this, { data, chosen, at: -1, key: null, start: commonStart(data) });
+    this.scored = data.rows[0].replies.length <= 8 && data.rows.some((row) => row.replies[0].scores.length);
     const ids = ["list", "tall", "search", "mark", "order", "found", "tools"];
     for (const id of ids) this[id] = document.getElementById(id);
     this.list.parentElement.style.setProperty("--rows", data.rows.length);
@@ -194,7 +206,7 @@ class List {
       make("span", {}, flat(asked.slice(this.start) || asked)),
       make("span", { class: "number" }, String(row.number)),
       make("span", { class: bad && bad.status === "failed" ? "failed" : "said" }, flat(said)),
-      make("span", { class: "number" }, order ? order.shown(this.key.get(row)) : ""),
+      make("span", { class: "number" }, order ? order.shown(this.key.get(row)) : this.scored ? ticks(row) : ""),
     );
     element.style.top = `${at * HEIGHT}px`;
     return element;

@@ -13,7 +13,8 @@ from journeybatch.report.figures import attempts_of, binned, over_time
 from journeybatch.report.headline import headline, next_steps, standing_of
 from journeybatch.report.money import credits_section
 from journeybatch.report.nights import runs_section
-from journeybatch.report.replies import ROWS, browser_of
+from journeybatch.report.replies import browser_of
+from journeybatch.report.selection import ROWS
 from journeybatch.report.words import cut, interval, moment, number, percent, plural, span
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def run_page(evidence: Evidence, *, most: int = ROWS, history: bool = False) -> 
         credits_section(evidence),
         runs_section(evidence.history) if history else None,
         answers_section(evidence),
-        _failures(evidence, browser),
+        failures_section(evidence, browser),
         _pace(attempts),
         _models(evidence, attempts),
         _samples(browser),
@@ -41,7 +42,7 @@ def run_page(evidence: Evidence, *, most: int = ROWS, history: bool = False) -> 
         title=cut(evidence.spec.name, 200),
         about=f"run {evidence.run.number}, {moment(evidence.run.began_at)}",
         headline=headline(standing),
-        sentences=tuple(Sentence(text) for text in [*_emulated(evidence), *next_steps(standing)]),
+        sentences=tuple(Sentence(text) for text in [*emulated(evidence), *next_steps(standing)]),
         facts=_about(evidence),
         sections=tuple(section for section in sections if section is not None),
         browser=browser if browser.rows else None,
@@ -53,7 +54,8 @@ def _last(attempts: pl.DataFrame) -> float | None:
     return None if ends.is_empty() else float(ends.max())  # type: ignore[arg-type]
 
 
-def _emulated(evidence: Evidence) -> list[str]:
+def emulated(evidence: Evidence) -> list[str]:
+    """A sentence, where the emulator answered."""
     if not evidence.history.emulated:
         return []
     return ["The local emulator answered: these are not a model's replies, and no credit was billed."]
@@ -93,7 +95,7 @@ def _rows(evidence: Evidence) -> Section | None:
     return Section("status", "Rows by status", tuple(blocks))
 
 
-def _failures(evidence: Evidence, browser: Browser) -> Section | None:
+def failures_section(evidence: Evidence, browser: Browser) -> Section | None:
     """Rows that failed or are in doubt, by kind; and attempts that failed, whatever became of their rows."""
     import polars as pl
 

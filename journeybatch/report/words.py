@@ -31,8 +31,9 @@ def interval(least: float, most: float) -> str:
 
 
 def plural(value: float, noun: str) -> str:
-    """1 row, 2 rows."""
-    return f"{number(value)} {noun}" + ("" if value == 1 else "s")
+    """1 row, 2 rows, 2 replies."""
+    many = noun.removesuffix("y") + "ies" if noun.endswith("y") else noun + "s"
+    return f"{number(value)} {noun if value == 1 else many}"
 
 
 def credits_text(least: float, most: float | None = None) -> str:
