@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import msgspec
 
-from journeybatch import table
 from journeybatch.calibration import decide
 from journeybatch.client import Endpoint
 from journeybatch.directory import discard_if_unused, open_directory, read_directory
@@ -20,6 +17,7 @@ from journeybatch.entries import Began, Borrowed, Decided, Reopened, Reread
 from journeybatch.errors import Unanswered
 from journeybatch.foresight import edit_of, plan_job
 from journeybatch.history import History
+from journeybatch.intake import SPOOLED, loaded, spool, spools
 from journeybatch.job import Job, World, bind, endpoint_of
 from journeybatch.journal import NAME, Journal
 from journeybatch.loading import dump
@@ -33,10 +31,6 @@ from journeybatch.spec import JobSpec
 from journeybatch.summary import read_summary, write_text
 from journeybatch.survey import Survey
 
-if TYPE_CHECKING:
-    import polars as pl
-
-SPOOLED = "input.arrow"
 News = Reread | Borrowed | Decided | Reopened
 
 
@@ -77,9 +71,9 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 def plan_only(spec: JobSpec, world: World, options: Options) -> tuple[Job, Plan, Survey, History]:
-    """The dry run: no key, no socket, nothing written. Raises JobError."""
+    """The dry run: no key, no socket but the input's own, nothing written. Raises JobError."""
     history = read_directory(spec.output, spec.name)
-    job = bind(spec, world, limit=options.limit, frame=_stdin_frame(spec))
+    job = bind(spec, world, limit=options.limit, frame=_loaded(spec, world))
     now = time.time()
     _read_again(job, history, options)
     surveyed = job.survey()
@@ -113,11 +107,11 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
         RunLocked, DiskFull: the directory cannot be had.
     """
     endpoint = endpoint_of(spec, world)
-    if not _spools(spec):
+    if not spools(spec.input):
         bind(spec, world, limit=options.limit)  # what is cheap to check is checked before a directory is made
     journal = open_directory(spec.output, spec.name, fresh=options.fresh)
     try:
-        job = bind(spec, world, limit=options.limit, path=_spool(spec))
+        job = bind(spec, world, limit=options.limit, path=_spool(spec, world))
         failed = bool(journal.history.given_up)
         again = _read_again(job, journal.history, options)
         news: list[News] = [*again.entries]
@@ -233,33 +227,18 @@ def _confirm(question: str, otherwise: str, options: Options) -> None:
 
 
 def kept_input(spec: JobSpec, directory: Path) -> str | None:
-    """The copy in ``directory`` of what stood on standard input; None where the input can be read again."""
-    return str(directory / SPOOLED) if spec.input.path == "-" else None
+    """The copy in ``directory`` of rows that were stored when they were read; None where the input is read again."""
+    return str(directory / SPOOLED) if spools(spec.input) else None
 
 
-def _spools(spec: JobSpec) -> bool:
-    return spec.input.path == "-" or spec.input.frame is not None
-
-
-def _spool(spec: JobSpec) -> str | None:
+def _spool(spec: JobSpec, world: World) -> str | None:
     """A copy, in the output directory, of an input that cannot be read twice."""
-    if not _spools(spec):
+    if not spools(spec.input):
         return None
-    path = spec.output / SPOOLED
-    if spec.input.frame is not None:
-        table.spool_frame(spec.input.frame, path)
-    else:
-        table.spool_stream(sys.stdin.buffer, path, spec.input.format)
-    return str(path)
+    spool(spec.input, spec.output / SPOOLED, world.environ)
+    return str(spec.output / SPOOLED)
 
 
-def _stdin_frame(spec: JobSpec) -> pl.DataFrame | None:
-    """Standard input for a dry run, which leaves no copy of it anywhere."""
-    if spec.input.path != "-":
-        return None
-    import polars as pl
-
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / SPOOLED
-        table.spool_stream(sys.stdin.buffer, path, spec.input.format)
-        return pl.read_ipc(path.read_bytes())
+def _loaded(spec: JobSpec, world: World) -> object:
+    """What a dry run reads in place of such an input; of it, no copy is left anywhere."""
+    return loaded(spec.input, world.environ) if spools(spec.input) and spec.input.frame is None else None

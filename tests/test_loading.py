@@ -108,7 +108,7 @@ def test_environment_variables_stand_in_output_and_api_and_nowhere_else(tmp_path
     assert job.output == Path("/out/x")
     assert (job.api.base_url, job.api.key_file) == ("https://llm.example.com/v1", "/out/key")
     assert job.prompt.messages == (("user", "Say ${env:OUT} {{ x }}"),)
-    assert "is expanded in 'output' and 'api' only" in error_of(
+    assert "is expanded in 'input.database', 'output', 'api' and 'sinks' only" in error_of(
         {**JOB, "input": "${env:OUT}/a.csv"}, environ={"OUT": "/"}
     )
 
@@ -311,7 +311,6 @@ def test_a_missing_key_is_named(missing):
     [
         {"engine": "ray"},
         {"sinks": [{"csv": "x"}]},
-        {"input": {"database": "sqlite:///x", "query": "select 1"}},
     ],
 )
 def test_what_is_to_come_is_refused_with_not_yet(change):
