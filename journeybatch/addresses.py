@@ -1,6 +1,6 @@
 """Addresses in a job file that may need a secret: they are kept as written, and filled in when they are used.
 
-``${env:NAME}`` stays in the job, so that neither ``job.yaml`` nor an error can show what stands in the environment.
+``${env:NAME}`` stands for a whole address, and stays in the job, so that neither ``job.yaml`` nor an error can show what stands in the environment.
 """
 
 from __future__ import annotations
@@ -52,21 +52,22 @@ def database_path(url: str) -> str:
 
 
 def _database(text: str, info: ValidationInfo) -> str:
-    if text.startswith("${env:"):
-        if VARIABLE.match(text) is None:
-            raise ValueError("expected a URL, or ${env:NAME}")
-        return text
-    kind = database_kind(VARIABLE.sub("x", text))
-    if urlsplit(text).password is not None and not VARIABLE.fullmatch(urlsplit(text).password or ""):
-        raise ValueError("a password never stands in a job file; write ${env:NAME} for it, or for the whole URL")
-    for name, value in parse_qsl(urlsplit(text).query):
-        if "password" in name.lower() and not VARIABLE.fullmatch(value):
-            raise ValueError("a password never stands in a job file; write ${env:NAME} for it, or for the whole URL")
+    if VARIABLE.search(text):
+        return _whole(text)
+    kind = database_kind(text)
+    names = [name.lower() for name, _ in parse_qsl(urlsplit(text).query)]
+    if urlsplit(text).password is not None or any("password" in name for name in names):
+        raise ValueError("a password never stands in a job file; give the whole URL as ${env:NAME}")
     if kind == "postgresql":
         return text
-    if VARIABLE.search(text):
-        raise ValueError("expected ${env:NAME} for the whole URL, or a path without it")
     return f"{kind}:///{quote(absolute(database_path(text), origin(info).folder))}"
+
+
+def _whole(text: str) -> str:
+    """A variable stands for a whole address: so no job file can send a secret to a host of its own choice."""
+    if VARIABLE.fullmatch(text) is None:
+        raise ValueError("${env:NAME} stands for the whole address, not for a part of it")
+    return text
 
 
 DatabaseUrl = Annotated[str, AfterValidator(_database)]

@@ -17,6 +17,7 @@ from journeybatch.accounted import accounted
 from journeybatch.attempts import FREE, UNKNOWN
 from journeybatch.canary import ALIKE
 from journeybatch.client import Client, Endpoint
+from journeybatch.delivery import Delivery
 from journeybatch.entries import GivenUp, Split
 from journeybatch.errors import ApiFailure, RunStopped, TooManyFailures
 from journeybatch.history import History
@@ -58,13 +59,14 @@ class Terms(msgspec.Struct, frozen=True):
 
 class Ending(msgspec.Struct):
     """How dispatching ended: stopped for a reason, by a signal number, or neither; the account's balances, and what
-    they say of the ledger."""
+    they say of the ledger; what came of the sinks."""
 
     stop: RunStopped | None = None
     signal: int | None = None
     balance_before: Credits | None = None
     balance_after: Credits | None = None
     reconciliation: Reconciliation | None = None
+    deliveries: list[Delivery] = []
 
 
 class Dispatch:

@@ -19,7 +19,8 @@
     │   ├─ Outage             stopped_by `outage`
     │   ├─ DiskFull           stopped_by `disk`
     │   ├─ TooManyFailures    stopped_by `failures`
-    │   └─ InputChanged       stopped_by `input`
+    │   ├─ InputChanged       stopped_by `input`
+    │   └─ Undelivered        stopped_by `sink`
     ├─ RunLocked          another run holds the output directory: exit 4
     ├─ Damaged            `verify` found damage: exit 5
     └─ ApiFailure         one attempt failed: what it may have cost, and what is to be done then
@@ -130,6 +131,12 @@ class InputChanged(RunStopped):
     reason = "input"
 
 
+class Undelivered(RunStopped):
+    """Every row is answered or failed, but a sink did not get the results."""
+
+    reason = "sink"
+
+
 class RunLocked(JourneybatchError):
     """Another process is running in this output directory."""
 
@@ -184,5 +191,6 @@ STOPS: dict[str, type[RunStopped]] = {
         DiskFull,
         TooManyFailures,
         InputChanged,
+        Undelivered,
     )
 }

@@ -18,6 +18,7 @@ from journeybatch.client import Endpoint
 from journeybatch.config import Config
 from journeybatch.daybook import DAYBOOK, taken_today
 from journeybatch.decision import BOUND, SIZE, bound_basis, decided, size_basis
+from journeybatch.delivery import check_columns
 from journeybatch.economy import seconds
 from journeybatch.endpoint import choose_endpoint, provider_of
 from journeybatch.entries import Decided
@@ -30,7 +31,7 @@ from journeybatch.planning import Asks
 from journeybatch.pricebook import choose_price, measured_prices
 from journeybatch.reading import Reader
 from journeybatch.records import Price, Prompt, Request
-from journeybatch.results import check_collisions
+from journeybatch.results import check_collisions, result_columns
 from journeybatch.spec import JobSpec, variants
 from journeybatch.standing import Policy, Standing, stand
 from journeybatch.survey import Survey
@@ -110,6 +111,12 @@ class Job(msgspec.Struct, frozen=True):
     def reader(self) -> Reader:
         """How replies are read."""
         return Reader(self.spec.answer.contract, self.spec.rules)
+
+    @property
+    def columns(self) -> dict[str, pl.DataType]:
+        """The columns of the results."""
+        added = result_columns(self.spec.answer.contract, sampled=self.spec.samples > 1, compared=bool(self.variants))
+        return {**self.schema, **{(self.spec.output_prefix or "") + name: dtype for name, dtype in added.items()}}
 
     @property
     def instructions(self) -> str:
@@ -258,7 +265,9 @@ def bind(
         else:
             subjects.append(subject)
             ways.append(Way(name, tiers))
-    return Job(spec, source, schema, Ask(subjects, tuple(schema)), tuple(ways), tuple(left_out), limit)
+    job = Job(spec, source, schema, Ask(subjects, tuple(schema)), tuple(ways), tuple(left_out), limit)
+    check_columns(spec.sinks, job.columns)
+    return job
 
 
 def endpoint_of(spec: JobSpec, world: World) -> Endpoint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import msgspec
 
 from journeybatch.calibration import decide
 from journeybatch.client import Endpoint
+from journeybatch.delivery import check_sinks
 from journeybatch.directory import discard_if_unused, open_directory, read_directory
 from journeybatch.entries import Began, Borrowed, Decided, Reopened, Reread
 from journeybatch.errors import Unanswered
@@ -55,7 +56,8 @@ class Prepared(msgspec.Struct, frozen=True):
     """A job ready to begin: everything is read, rendered, priced, and the directory is ours.
 
     ``began_with`` is what the summary said of credits when this run, if it is carried on, was last at work. ``news``
-    is what the journal has yet to be told, ``at`` when all this was found out, in Unix seconds.
+    is what the journal has yet to be told, ``at`` when all this was found out, in Unix seconds; ``environ`` has what
+    addresses of sinks leave to it.
     """
 
     job: Job
@@ -68,6 +70,7 @@ class Prepared(msgspec.Struct, frozen=True):
     began_with: dict[str, Any]
     news: Sequence[News]
     at: float
+    environ: Mapping[str, str]
 
 
 def plan_only(spec: JobSpec, world: World, options: Options) -> tuple[Job, Plan, Survey, History]:
@@ -112,6 +115,7 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
     journal = open_directory(spec.output, spec.name, fresh=options.fresh)
     try:
         job = bind(spec, world, limit=options.limit, path=_spool(spec, world))
+        check_sinks(spec.sinks, job.columns, world.environ, job.frames)
         failed = bool(journal.history.given_up)
         again = _read_again(job, journal.history, options)
         news: list[News] = [*again.entries]
@@ -129,7 +133,7 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
         counts = count(job.stand(journal.history, surveyed, now).facts, journal.history)
         earlier = read_summary(spec.output) or {}
         began_with = earlier.get("credits", {}) if earlier.get("run") == run and journal.history.attempts else {}
-        return Prepared(job, endpoint, journal, surveyed, planned, counts, run, began_with, news, now)
+        return Prepared(job, endpoint, journal, surveyed, planned, counts, run, began_with, news, now, world.environ)
     except BaseException:
         discard_if_unused(journal)
         raise

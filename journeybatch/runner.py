@@ -19,6 +19,7 @@ import msgspec
 
 from journeybatch.client import Client
 from journeybatch.daybook import Daybook, open_daybook
+from journeybatch.delivery import deliver, undelivered
 from journeybatch.directory import discard_if_unused
 from journeybatch.dispatch import Dispatch, Ending, balance_of, connected
 from journeybatch.entries import Decided, Finished
@@ -28,7 +29,7 @@ from journeybatch.job import Job, World
 from journeybatch.ledger import Ledger
 from journeybatch.preparation import Options, Prepared, begin, check_balance, prepare
 from journeybatch.progress import Numbers
-from journeybatch.results import Counts, count
+from journeybatch.results import RESULTS, Counts, count
 from journeybatch.rounds import give_up_doubts, give_up_lost, rounds, sharers, terms_of
 from journeybatch.spec import JobSpec
 from journeybatch.summary import SUMMARY, Credits, Summary, write_json
@@ -71,7 +72,7 @@ async def dispatch(ready: Prepared, world: World, options: Options) -> Ending:
 
 
 def conclude(ready: Prepared, ending: Ending) -> Report:
-    """The last act: the journal's end, the views, the summary. After a signal the views can wait."""
+    """The last act: the journal's end, the views, the sinks, the summary. After a signal views and sinks can wait."""
     journal, spec = ready.journal, ready.job.spec
     history = journal.history
     counts, hindsight = ready.counts, None
@@ -89,6 +90,9 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
         if ending.signal is None:
             hindsight = look_back(history, ready.run, ready.surveyed, standing, ready.job.asks)
             counts = write_views(ready.job, history, journal.path, ready.surveyed)
+        if ending.signal is None and ending.stop is None:
+            ending.deliveries = deliver(spec.sinks, spec.output / RESULTS, journal, ready.environ)
+            ending.stop = undelivered(ending.deliveries)
     except KeyboardInterrupt:  # the views can wait
         ending.signal = ending.signal or signal.SIGINT
     except (InputChanged, DiskFull) as stop:
@@ -263,6 +267,7 @@ def _summary(
         costs=hindsight.costs if hindsight else None,
         models=hindsight.models if hindsight else None,
         failures=hindsight.failures if hindsight else None,
+        deliveries=ending.deliveries,
     )
 
 

@@ -14,6 +14,7 @@ from pydantic import Field, JsonValue, PrivateAttr, ValidationError, ValidationI
 
 from journeybatch.economy import Age, Answer, Escalate, Guarantee, Models, Pack, expand_guarantee, expand_pack
 from journeybatch.escalation import DEFAULT, Rules, rules_of
+from journeybatch.outlets import Sinks
 from journeybatch.sections import (
     Api,
     Input,
@@ -131,8 +132,10 @@ class JobSpec(Section):
     engine: Annotated[Literal["local", "ray"], Later("local")] = Field(
         default="local", description="Where requests are sent from."
     )
-    sinks: Annotated[Annotated[tuple[JsonValue, ...], Field(strict=False)], Later(())] = Field(
-        default=(), description="Where results go besides Parquet."
+    sinks: Sinks = Field(
+        default=(),
+        description="Where results go besides Parquet once a run has ended: a path, or a mapping.",
+        examples=[["../exports/reviews.csv"]],
     )
     output: Directory = Field(
         description="Directory for results and journal. Relative to the job file; by default `runs/NAME` beside it.",

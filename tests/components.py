@@ -7,6 +7,8 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -90,16 +92,29 @@ def shop(postgres: str) -> Iterator[SimpleNamespace]:
     return SimpleNamespace(url=f"{postgres}?options=-csearch_path%3Dshop", sql=sql)
 
 
+_SERVE = """
+import sys
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(*server.get_host_and_port(), file=sys.stderr, flush=True)
+sys.stdin.read()
+"""
+
+
 @pytest.fixture(scope="session")
 def _object_store() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        yield "http://{}:{}".format(*server.get_host_and_port())
-    finally:
-        server.stop()
+    """In a process of its own, gone with its input: some clients keep the interpreter while they wait."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", _SERVE], text=True, **pipes) as server:
+        assert server.stdin is not None
+        assert server.stderr is not None
+        try:
+            host, port = next(line for line in server.stderr if line.startswith("127.")).split()
+            threading.Thread(target=server.stderr.read, daemon=True).start()  # its log must not fill the pipe
+            yield f"http://{host}:{port}"
+        finally:
+            server.kill()
 
 
 @pytest.fixture

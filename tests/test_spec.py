@@ -213,7 +213,7 @@ def test_the_schema_describes_every_key_and_marks_what_is_not_yet():
         shape = properties[path[-1]]
         assert shape.get("description") or "$ref" in shape, path
     later = {key for key, shape in schema["properties"].items() if shape.get("x-not-yet")}
-    assert later == {"engine", "sinks"}
+    assert later == {"engine"}
 
 
 def _beside(key: str) -> dict[str, str]:

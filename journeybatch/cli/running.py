@@ -119,6 +119,9 @@ def _tell(report: Report) -> None:
         money.tell_models(summary["models"])
     if report.results.exists():
         screen.out(f"results: {report.results}")
+    for delivery in summary["deliveries"]:
+        if delivery["state"] != "failed":  # that is told where a stop is
+            screen.out(f"{delivery['state']}: {screen.safe(delivery['sink'])}")
 
 
 @click.command()
