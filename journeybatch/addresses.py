@@ -1,6 +1,7 @@
 """Addresses in a job file that may need a secret: they are kept as written, and filled in when they are used.
 
-``${env:NAME}`` stands for a whole address, and stays in the job, so that neither ``job.yaml`` nor an error can show what stands in the environment.
+``${env:NAME}`` stands for a whole address, and stays in the job, so that neither ``job.yaml`` nor an error can show
+what stands in the environment.
 """
 
 from __future__ import annotations
@@ -63,6 +64,22 @@ def _database(text: str, info: ValidationInfo) -> str:
     return f"{kind}:///{quote(absolute(database_path(text), origin(info).folder))}"
 
 
+def web_address(url: str) -> str:
+    """An http or https URL without a user, where somebody is told. Raises ValueError, which never repeats it."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("this is no URL") from None
+    if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc:
+        raise ValueError("expected an http or https URL without a user, or ${env:NAME} for it")
+    return url
+
+
+def _ping(text: str) -> str:
+    return _whole(text) if VARIABLE.search(text) else web_address(text)
+
+
 def _whole(text: str) -> str:
     """A variable stands for a whole address: so no job file can send a secret to a host of its own choice."""
     if VARIABLE.fullmatch(text) is None:
@@ -71,3 +88,4 @@ def _whole(text: str) -> str:
 
 
 DatabaseUrl = Annotated[str, AfterValidator(_database)]
+PingUrl = Annotated[str, AfterValidator(_ping)]

@@ -20,7 +20,8 @@
     │   ├─ DiskFull           stopped_by `disk`
     │   ├─ TooManyFailures    stopped_by `failures`
     │   ├─ InputChanged       stopped_by `input`
-    │   └─ Undelivered        stopped_by `sink`
+    │   ├─ Undelivered        stopped_by `sink`
+    │   └─ DeadlinePassed     stopped_by `deadline`
     ├─ RunLocked          another run holds the output directory: exit 4
     ├─ Damaged            `verify` found damage: exit 5
     └─ ApiFailure         one attempt failed: what it may have cost, and what is to be done then
@@ -137,6 +138,12 @@ class Undelivered(RunStopped):
     reason = "sink"
 
 
+class DeadlinePassed(RunStopped):
+    """The time has come at which the run was to end."""
+
+    reason = "deadline"
+
+
 class RunLocked(JourneybatchError):
     """Another process is running in this output directory."""
 
@@ -192,5 +199,6 @@ STOPS: dict[str, type[RunStopped]] = {
         TooManyFailures,
         InputChanged,
         Undelivered,
+        DeadlinePassed,
     )
 }

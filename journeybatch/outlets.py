@@ -1,4 +1,4 @@
-"""Where results go besides Parquet in the output directory: the ``sinks`` of a job file."""
+"""Where results go besides Parquet in the output directory, and who is told of a run: ``sinks`` and ``notify``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from journeybatch.addresses import DatabaseUrl
+from journeybatch.addresses import DatabaseUrl, PingUrl
 from journeybatch.sections import Section
-from journeybatch.shapes import Shorthand, TablePath, Text, Words, is_url
+from journeybatch.shapes import FilePath, Shorthand, TablePath, Text, Words, is_url
 
 ENDINGS = (".csv", ".jsonl", ".parquet", ".xlsx")
 STORES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss")
@@ -96,6 +96,29 @@ class Sink(Section):
     def name(self) -> str:
         """The sink as messages name it. Not a key."""
         return self.path or self.delta or f"{self.database} {self.table}"
+
+
+class Notify(Section):
+    """Who is told how a run goes. A ping is a POST of JSON with names and counts, and never fails a run."""
+
+    start: PingUrl | None = Field(
+        default=None,
+        description="Told when a run starts: an http or https URL, or `${env:NAME}` where it is a secret.",
+        examples=["https://hc.example.com/ping/reviews/start"],
+    )
+    success: PingUrl | None = Field(
+        default=None,
+        description="Told when it came to its end: exit codes 0 and 1.",
+        examples=["https://hc.example.com/ping/reviews"],
+    )
+    failure: PingUrl | None = Field(
+        default=None, description="Told when it did not: any other exit code.", examples=["${env:CHAT_WEBHOOK}"]
+    )
+    metrics: FilePath | None = Field(
+        default=None,
+        description="File for the run's figures in Prometheus' text format. Relative to the job file.",
+        examples=["../metrics/reviews.prom"],
+    )
 
 
 def expand_sink(value: Any) -> Any:

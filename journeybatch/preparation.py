@@ -12,6 +12,7 @@ import msgspec
 
 from journeybatch.calibration import decide
 from journeybatch.client import Endpoint
+from journeybatch.deadline import moment
 from journeybatch.delivery import check_sinks
 from journeybatch.directory import discard_if_unused, open_directory, read_directory
 from journeybatch.entries import Began, Borrowed, Decided, Reopened, Reread
@@ -29,7 +30,7 @@ from journeybatch.reconciliation import credits_text
 from journeybatch.results import Counts, count
 from journeybatch.reuse import Library
 from journeybatch.spec import JobSpec
-from journeybatch.summary import read_summary, write_text
+from journeybatch.summary import read_summary, write_json, write_text
 from journeybatch.survey import Survey
 
 News = Reread | Borrowed | Decided | Reopened
@@ -57,7 +58,7 @@ class Prepared(msgspec.Struct, frozen=True):
 
     ``began_with`` is what the summary said of credits when this run, if it is carried on, was last at work. ``news``
     is what the journal has yet to be told, ``at`` when all this was found out, in Unix seconds; ``environ`` has what
-    addresses of sinks leave to it.
+    addresses of sinks leave to it; ``until`` is the deadline, in Unix seconds, as it was meant when all this began.
     """
 
     job: Job
@@ -71,6 +72,7 @@ class Prepared(msgspec.Struct, frozen=True):
     news: Sequence[News]
     at: float
     environ: Mapping[str, str]
+    until: float | None
 
 
 def plan_only(spec: JobSpec, world: World, options: Options) -> tuple[Job, Plan, Survey, History]:
@@ -109,6 +111,7 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
         JobError: the job, the input or the directory must be mended, or a question was not answered.
         RunLocked, DiskFull: the directory cannot be had.
     """
+    until = None if spec.limits.deadline is None else moment(spec.limits.deadline, time.time())
     endpoint = endpoint_of(spec, world)
     if not spools(spec.input):
         bind(spec, world, limit=options.limit)  # what is cheap to check is checked before a directory is made
@@ -133,7 +136,9 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
         counts = count(job.stand(journal.history, surveyed, now).facts, journal.history)
         earlier = read_summary(spec.output) or {}
         began_with = earlier.get("credits", {}) if earlier.get("run") == run and journal.history.attempts else {}
-        return Prepared(job, endpoint, journal, surveyed, planned, counts, run, began_with, news, now, world.environ)
+        return Prepared(
+            job, endpoint, journal, surveyed, planned, counts, run, began_with, news, now, world.environ, until
+        )
     except BaseException:
         discard_if_unused(journal)
         raise
@@ -157,6 +162,15 @@ def check_balance(ready: Prepared, balance: int | float | None, options: Options
     )
 
 
+def _keep_summary(directory: Path, run: int) -> None:
+    """The summary of an earlier run goes into a folder, under that run's number."""
+    earlier = read_summary(directory)
+    if earlier is not None and isinstance(number := earlier.get("run"), int) and number != run:
+        folder = directory / "summaries"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        write_json(folder / f"{number}.json", earlier)
+
+
 def begin(ready: Prepared) -> None:
     """Begin the run, or carry on the one that is not finished, by writing so into the journal, with all the news. A
     finished directory with nothing to ask stays as it is. Raises DiskFull."""
@@ -173,6 +187,7 @@ def begin(ready: Prepared) -> None:
             codes, senses = history.read_at(offset)
             journal.append(Reread(offset, reading, codes, senses))
     journal.flush()
+    _keep_summary(job.spec.output, ready.run)
     write_text(job.spec.output / "job.yaml", dump(job.spec))
 
 

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from journeybatch.addresses import DatabaseUrl
+from journeybatch.deadline import Clock
 from journeybatch.shapes import (
     EnvName,
     FailureLimit,
@@ -161,6 +162,11 @@ class Limits(Section):
     )
     requests_per_minute: Annotated[int, Field(ge=1, le=10**7)] | None = Field(
         default=None, description="Most requests sent in a minute.", examples=[600]
+    )
+    deadline: Clock | None = Field(
+        default=None,
+        description="Time of day, on this machine's clock, from which on nothing more is sent.",
+        examples=["05:00"],
     )
     failures: Failures = Field(
         default=FailureLimit(percent=50.0),

@@ -14,7 +14,7 @@ from pydantic import Field, JsonValue, PrivateAttr, ValidationError, ValidationI
 
 from journeybatch.economy import Age, Answer, Escalate, Guarantee, Models, Pack, expand_guarantee, expand_pack
 from journeybatch.escalation import DEFAULT, Rules, rules_of
-from journeybatch.outlets import Sinks
+from journeybatch.outlets import Notify, Sinks
 from journeybatch.sections import (
     Api,
     Input,
@@ -137,6 +137,7 @@ class JobSpec(Section):
         description="Where results go besides Parquet once a run has ended: a path, or a mapping.",
         examples=[["../exports/reviews.csv"]],
     )
+    notify: Notify = Field(default=Notify(), description="Who is told how a run goes.")
     output: Directory = Field(
         description="Directory for results and journal. Relative to the job file; by default `runs/NAME` beside it.",
         examples=["../runs/review-sentiment"],

@@ -34,6 +34,7 @@ def overrides(command: Command) -> Command:
             click.option("--model", help="Another model."),
             click.option("--concurrency", type=int, help="Requests in flight at most."),
             click.option("--max-credits", type=int, help="limits.credits: what the run may be billed at most."),
+            click.option("--deadline", metavar="HH:MM", help="limits.deadline: nothing more is sent from then on."),
             click.option("--api", help="journeyapi, emulator, or a base URL."),
             click.option("--output", type=click.Path(), help="Another output directory."),
             click.option("--set", "sets", multiple=True, metavar="KEY.PATH=VALUE", help="Set any key of the job."),
@@ -52,6 +53,7 @@ def _overridden(given: dict[str, Any]) -> dict[str, Any]:
         "model": "model",
         "concurrency": "concurrency",
         "max_credits": "limits.credits",
+        "deadline": "limits.deadline",
         "api": "api",
         "output": "output",
     }
