@@ -34,7 +34,10 @@ class Delivery(msgspec.Struct, frozen=True):
 
 def check_columns(sinks: Sequence[Sink], schema: Mapping[str, pl.DataType]) -> None:
     """Raises TableError where a sink names a column that results of this ``schema`` will not have."""
+    several = [name for name in schema if name.endswith(("jb_variant", "jb_sample"))]
     for number, sink in enumerate(sinks):
+        if sink.key is not None and (lacking := [name for name in several if name not in sink.key]):
+            raise TableError(f"sinks.{number}.key: an input row has several results here; add {lacking[0]!r}")
         for key in ("columns", "key", "partition_by"):
             for name in getattr(sink, key) or ():
                 if name not in schema:

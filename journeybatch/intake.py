@@ -35,7 +35,8 @@ def spools(given: Input) -> bool:
     path = given.path or ""
     if given.frame is not None or given.database is not None or path == "-" or is_url(path):
         return True
-    return given.format in ("delta", "xlsx") or path.lower().endswith(".xlsx") or is_delta(path)
+    sheet = given.format is None and path.lower().endswith(".xlsx")
+    return sheet or given.format in ("delta", "xlsx") or is_delta(path)
 
 
 def spool(given: Input, to: Path, environ: Mapping[str, str]) -> None:

@@ -82,8 +82,14 @@ def test_what_does_not_fit_costs_nothing(flow, tmp_path):
             flow.run(sinks=list(sinks))
         return str(error.value)
 
+    def refused_with(**keys) -> str:
+        with pytest.raises(TableError) as error:
+            flow.run(sinks=[table_sink(tmp_path / "b.db")], **keys)
+        return str(error.value)
+
     assert "sinks.0.columns: results have no column 'lable'" in refused({"path": "a.csv", "columns": ["lable"]})
     ask(tmp_path / "a.db", "create table labels (id text primary key)")
+    assert "several results here; add 'jb_sample'" in refused_with(samples=2)
     assert "has no column 'text'" in refused(table_sink(tmp_path / "a.db"))
     assert "does not exist" in refused(str(tmp_path / "nowhere" / "a.csv"))
     flow.write(["one", "two"], group=["a", "a"])

@@ -12,7 +12,7 @@ import msgspec
 from journeybatch.cli import money, screen
 from journeybatch.cli.environment import load, parse_sets, read_world
 from journeybatch.costs import interval
-from journeybatch.errors import ApiFailure, TemplateError
+from journeybatch.errors import ApiFailure, JourneybatchError, TemplateError
 from journeybatch.history import History
 from journeybatch.job import Job, World
 from journeybatch.planning import Plan
@@ -66,9 +66,21 @@ def _overridden(given: dict[str, Any]) -> dict[str, Any]:
 @click.option("--fresh", is_flag=True, help="Start over; the old output directory is kept beside it.")
 @click.option("--yes", is_flag=True, help="Answer yes to questions about cost.")
 @click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Lines on stderr.")
 @click.option("--dry-run", is_flag=True, help="The same as plan.")
 def run(**given: Any) -> None:
     """Run JOB, or carry on where it stopped."""
+    try:
+        _run(given)
+    except JourneybatchError as error:
+        if given["log_format"] == "text":
+            raise
+        screen.stderr(as_json=True).line(str(error), "error")
+        raise click.exceptions.Exit(error.exit_code) from None
+
+
+def _run(given: dict[str, Any]) -> None:
+    as_json = given["log_format"] == "json"
     world = read_world(given["allow_hosts"])
     if given["dry_run"]:
         _plan(given, world, show=0, balance=False)
@@ -81,7 +93,7 @@ def run(**given: Any) -> None:
         reparse=given["reparse"],
         yes=given["yes"],
         confirm=screen.confirm if screen.can_ask() else None,
-        screen=screen.stderr(given["quiet"]),
+        screen=screen.stderr(given["quiet"], as_json),
         signals=True,
     )
     report = run_job(spec, world, options)
@@ -90,7 +102,8 @@ def run(**given: Any) -> None:
     else:
         _tell(report)
     if report.message:
-        screen.stderr().line(f"stopped ({report.summary['stopped_by']}): {screen.safe(report.message)}")
+        told = f"stopped ({report.summary['stopped_by']}): {screen.safe(report.message)}"
+        screen.stderr(as_json=as_json).line(told, "warning")
     raise click.exceptions.Exit(report.exit_code)
 
 
