@@ -53,6 +53,8 @@ def checked(spec: JobSpec) -> Iterator[wording.Problem]:
     if packs and (need := overhead(spec.answer.contract.instructions)) > spec.pack.characters:
         room = f"{spec.pack.characters} characters are too few: what is said about the answer's form takes {need}"
         yield ("pack", "characters"), room, False
+    if packs and spec.priority is not None:
+        yield ("priority",), "packs are filled in the order of the rows; leave out 'priority', or 'pack'", True
     if cascade and spec.samples > 1:
         yield ("samples",), "a cascade asks each row once; name one model, or leave out 'samples'", True
     if not cascade and spec.escalate is not None:

@@ -28,6 +28,7 @@ from journeybatch.items import overhead
 from journeybatch.packing import Limit, Sizing
 from journeybatch.payload import encoder
 from journeybatch.planning import Asks
+from journeybatch.precedence import check_priority, classes
 from journeybatch.pricebook import choose_price, measured_prices
 from journeybatch.reading import Reader
 from journeybatch.records import Price, Prompt, Request
@@ -202,10 +203,16 @@ class Job(msgspec.Struct, frozen=True):
     ) -> Iterator[Request]:
         """The requests that ask the rows ``wanted`` marks at a step, made as they are pulled, at most ``most`` rows in
         each; the next of ``numbers`` are their ids. Raises InputChanged."""
-        for way, rows in enumerate(surveyed.by_way(wanted)):
+        for way, rows in self._in_order(surveyed, wanted):
             if rows.any():
                 packs = self.sizing(history, most).packs(surveyed, step, self.prompts(surveyed, step, rows))
                 yield from self.compose(packs, step, history, numbers, way)
+
+    def _in_order(self, surveyed: Survey, wanted: pl.Series) -> Iterator[tuple[int, pl.Series]]:
+        """What is ``wanted``, apart for each way, and by the job's priority where it has one."""
+        given = self.spec.priority
+        parts = [wanted] if given is None else classes(given, self.frames(), wanted, surveyed.width)
+        return ((way, rows) for part in parts for way, rows in enumerate(surveyed.by_way(part)))
 
     def prompts(self, surveyed: Survey, step: int, wanted: pl.Series) -> Iterator[tuple[int, Prompt]]:
         """The prompts that ``wanted`` marks at a step, each with its place among the keys. Raises InputChanged."""
@@ -267,6 +274,8 @@ def bind(
             ways.append(Way(name, tiers))
     job = Job(spec, source, schema, Ask(subjects, tuple(schema)), tuple(ways), tuple(left_out), limit)
     check_columns(spec.sinks, job.columns)
+    if spec.priority is not None:
+        check_priority(spec.priority, schema)
     return job
 
 

@@ -117,6 +117,12 @@ class JobSpec(Section):
     )
     limits: Limits = Field(default=Limits(), description="Where a run stops or slows down.")
     retry: Retry = Field(default=Retry(), description="What is tried again.")
+    priority: Text | None = Field(
+        default=None,
+        description="Which rows are asked first: the higher the number that this polars SQL expression gives, the "
+        "sooner. Results keep the order of the input.",
+        examples=["case when country = 'fr' then 1 else 0 end"],
+    )
     stream: bool = Field(default=False, description="Whether replies are asked for as a stream (SSE).")
     api: Annotated[Api, Shorthand(expand_api)] = Field(
         default=Api(), description="Who answers: `journeyapi`, `emulator`, a URL, or a mapping.", examples=["emulator"]

@@ -92,6 +92,7 @@ READING_ORDER = [
     "results",
     "statement",
     "delivery",
+    "precedence",
     "job",
     "calibration",
     "foresight",
