@@ -20,10 +20,28 @@ def raw(data: Mapping[str, Any], framed: bool) -> Iterator[wording.Problem]:
         for name in parameters:
             if wording.is_secret(str(name)):
                 yield ("parameters", name), wording.NO_KEY.format(name), True
-    if isinstance(table, Mapping) and not framed and not {"path", "database"} & set(table):
+    if (
+        isinstance(table, Mapping)
+        and not framed
+        and not {"path", "database"} & {name for name in table if table[name] is not None}
+    ):
         yield ("input", "path"), "expected a path", False
     for name in table if isinstance(table, Mapping) and framed else ():
         yield ("input", name), "a table given from Python takes no other keys", True
+    if isinstance(table, Mapping) and not framed:
+        yield from _table(table)
+
+
+def _table(given: Mapping[str, Any]) -> Iterator[wording.Problem]:
+    """Problems between the keys of an input."""
+    if "database" not in given:
+        if given.get("query") is not None:
+            yield ("input", "query"), "a query goes with a 'database'", True
+        return
+    if given.get("query") is None:
+        yield ("input", "query"), "expected what to ask the database: select … from … order by …", False
+    for name in {"path", "format", "sheet"} & {name for name in given if given[name] is not None}:
+        yield ("input", name), "a database takes 'query', 'columns' and 'where'", True
 
 
 def checked(spec: JobSpec) -> Iterator[wording.Problem]:
@@ -35,6 +53,8 @@ def checked(spec: JobSpec) -> Iterator[wording.Problem]:
     if packs and (need := overhead(spec.answer.contract.instructions)) > spec.pack.characters:
         room = f"{spec.pack.characters} characters are too few: what is said about the answer's form takes {need}"
         yield ("pack", "characters"), room, False
+    if packs and spec.priority is not None:
+        yield ("priority",), "packs are filled in the order of the rows; leave out 'priority', or 'pack'", True
     if cascade and spec.samples > 1:
         yield ("samples",), "a cascade asks each row once; name one model, or leave out 'samples'", True
     if not cascade and spec.escalate is not None:

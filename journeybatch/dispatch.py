@@ -17,8 +17,10 @@ from journeybatch.accounted import accounted
 from journeybatch.attempts import FREE, UNKNOWN
 from journeybatch.canary import ALIKE
 from journeybatch.client import Client, Endpoint
+from journeybatch.deadline import GRACE_S as LAST_S
+from journeybatch.delivery import Delivery
 from journeybatch.entries import GivenUp, Split
-from journeybatch.errors import ApiFailure, RunStopped, TooManyFailures
+from journeybatch.errors import ApiFailure, DeadlinePassed, RunStopped, TooManyFailures
 from journeybatch.history import History
 from journeybatch.journal import Journal
 from journeybatch.lanes import run_lanes
@@ -58,13 +60,14 @@ class Terms(msgspec.Struct, frozen=True):
 
 class Ending(msgspec.Struct):
     """How dispatching ended: stopped for a reason, by a signal number, or neither; the account's balances, and what
-    they say of the ledger."""
+    they say of the ledger; what came of the sinks."""
 
     stop: RunStopped | None = None
     signal: int | None = None
     balance_before: Credits | None = None
     balance_after: Credits | None = None
     reconciliation: Reconciliation | None = None
+    deliveries: list[Delivery] = []
 
 
 class Dispatch:
@@ -72,16 +75,12 @@ class Dispatch:
 
     ``more`` tells that something which was asked is to be asked again, of the same model or of the next; ``rows``, once
     that many rows in a request proved too many for the endpoint, how many to try (None: no such news). While ``trial``
-    is set, what is asked is asked to compare: no row is answered or fails by it.
+    is set, what is asked is asked to compare: no row is answered or fails by it. From ``until`` (Unix seconds) on
+    nothing more is sent.
     """
 
     def __init__(
-        self,
-        journal: Journal,
-        ledger: Ledger,
-        numbers: Numbers,
-        terms: Terms,
-        sharers: dict[bytes, int],
+        self, journal: Journal, ledger: Ledger, numbers: Numbers, terms: Terms, sharers: dict[bytes, int]
     ) -> None:
         per_minute = terms.limits.requests_per_minute
         self.journal, self.ledger, self.numbers, self.terms = journal, ledger, numbers, terms
@@ -89,6 +88,7 @@ class Dispatch:
         self.ending = Ending()
         self.more = False
         self.trial = False
+        self.until: float | None = None
         self.rows: int | None = None
         self._too_large = 0  # packs rejected since the last success, in this round
         self._sharers = sharers
@@ -131,6 +131,10 @@ class Dispatch:
             background.start_soon(self.journal.keep_synced)
             if signals:
                 await background.start(self._watch_signals, background.cancel_scope)
+            if self.until is not None and (left_s := self.until - time.time()) > 0:
+                background.start_soon(self._watch_clock, left_s, background.cancel_scope)
+            elif self.until is not None:
+                self._pass_deadline()
             keep()  # from here on no earlier run's summary may speak for this one, should it be killed
             async with reported(self.numbers, self.ledger, self.limiter, screen, keep):
                 try:
@@ -240,6 +244,17 @@ class Dispatch:
                     self._over = True
                     self.limiter.drain()
                     tasks.start_soon(_end_after, GRACE_S, scope)
+
+    async def _watch_clock(self, left_s: float, scope: anyio.CancelScope) -> None:
+        """At the deadline dispatching stops; what is in flight is paid for and gets a grace."""
+        await anyio.sleep(left_s)
+        self._pass_deadline()
+        await _end_after(LAST_S, scope)
+
+    def _pass_deadline(self) -> None:
+        told = f"it is past limits.deadline ({self.terms.limits.deadline}); the next run carries on"
+        self.ending.stop, self._over = DeadlinePassed(told), True
+        self.limiter.drain()
 
 
 async def balance_of(client: Client) -> Credits | None:

@@ -155,8 +155,28 @@ class Decided(Entry, frozen=True, tag=12):
     at: float
 
 
+class Delivered(Entry, frozen=True, tag=13):
+    """The results file with the digest ``results`` has reached the sink that ``sink`` is the digest of."""
+
+    sink: bytes
+    results: bytes
+    at: float
+
+
 AnyEntry = (
-    Began | Intent | Received | Settled | GivenUp | Finished | Reread | Split | Borrowed | Reopened | Tried | Decided
+    Began
+    | Intent
+    | Received
+    | Settled
+    | GivenUp
+    | Finished
+    | Reread
+    | Split
+    | Borrowed
+    | Reopened
+    | Tried
+    | Decided
+    | Delivered
 )
 
 encode = msgspec.msgpack.Encoder().encode

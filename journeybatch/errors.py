@@ -19,7 +19,9 @@
     │   ├─ Outage             stopped_by `outage`
     │   ├─ DiskFull           stopped_by `disk`
     │   ├─ TooManyFailures    stopped_by `failures`
-    │   └─ InputChanged       stopped_by `input`
+    │   ├─ InputChanged       stopped_by `input`
+    │   ├─ Undelivered        stopped_by `sink`
+    │   └─ DeadlinePassed     stopped_by `deadline`
     ├─ RunLocked          another run holds the output directory: exit 4
     ├─ Damaged            `verify` found damage: exit 5
     └─ ApiFailure         one attempt failed: what it may have cost, and what is to be done then
@@ -130,6 +132,18 @@ class InputChanged(RunStopped):
     reason = "input"
 
 
+class Undelivered(RunStopped):
+    """Every row is answered or failed, but a sink did not get the results."""
+
+    reason = "sink"
+
+
+class DeadlinePassed(RunStopped):
+    """The time has come at which the run was to end."""
+
+    reason = "deadline"
+
+
 class RunLocked(JourneybatchError):
     """Another process is running in this output directory."""
 
@@ -184,5 +198,7 @@ STOPS: dict[str, type[RunStopped]] = {
         DiskFull,
         TooManyFailures,
         InputChanged,
+        Undelivered,
+        DeadlinePassed,
     )
 }

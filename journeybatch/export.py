@@ -11,7 +11,7 @@ import datetime
 import shutil
 from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from journeybatch.errors import TableError
@@ -50,15 +50,41 @@ def export(results: Path, to: Path) -> None:
         raise TableError(f"{to} is the results file itself; name another file")
     try:
         with replacement(to) as temporary:
-            write(results, temporary)
+            if to.suffix.lower() == ".parquet":
+                shutil.copyfile(results, temporary)
+            else:
+                write(pl.scan_parquet(results, glob=False), temporary)
     except pl.exceptions.PolarsError as error:
         raise TableError(f"{results} cannot be exported: {str(error).partition(chr(10))[0]}") from None
 
 
-def _csv(results: Path, to: Path) -> None:
+def export_frame(frame: pl.LazyFrame, to: Path | str) -> None:
+    """Write ``frame`` as the ending of ``to`` says: a file, replaced whole or not at all, or an object store's address.
+    Raises TableError for what does not fit into a sheet; PolarsError, OSError."""
+    if isinstance(to, str):
+        _WRITERS[PurePosixPath(to).suffix.lower()](frame, to)
+        return
+    with replacement(to) as temporary:
+        _WRITERS[to.suffix.lower()](frame, temporary)
+
+
+def plain_nested(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """``frame`` with the JSON of lists and structs in their place."""
+    schema = frame.collect_schema()
+    return frame.with_columns([_json(name) for name, dtype in schema.items() if dtype.is_nested()])
+
+
+def _json(name: str) -> pl.Expr:
     import polars as pl
 
-    frame = _plain(pl.scan_parquet(results, glob=False))
+    struct = pl.struct(pl.col(name).alias("v")).struct.json_encode()  # {"v":…}
+    return pl.when(pl.col(name).is_not_null()).then(struct.str.slice(5).str.head(-1)).alias(name)
+
+
+def _csv(frame: pl.LazyFrame, to: Path | str) -> None:
+    import polars as pl
+
+    frame = _plain(frame)
     schema = frame.collect_schema()
     header = pl.DataFrame({"name": schema.names()}, schema={"name": pl.String})
     names = header.select(_defused(pl.col("name")))["name"].to_list()
@@ -66,24 +92,23 @@ def _csv(results: Path, to: Path) -> None:
     frame.with_columns(texts).rename(dict(zip(schema.names(), names, strict=True))).sink_csv(to, maintain_order=True)
 
 
-def _jsonl(results: Path, to: Path) -> None:
+def _jsonl(frame: pl.LazyFrame, to: Path | str) -> None:
     import polars as pl
     import polars.selectors as cs
 
-    frame = pl.scan_parquet(results, glob=False)
     frame = frame.with_columns(cs.decimal().cast(pl.Float64), cs.binary().bin.encode("hex"))
     frame.sink_ndjson(to, maintain_order=True)
 
 
-def _parquet(results: Path, to: Path) -> None:
-    shutil.copyfile(results, to)
+def _parquet(frame: pl.LazyFrame, to: Path | str) -> None:
+    frame.sink_parquet(to, maintain_order=True)
 
 
-def _xlsx(results: Path, to: Path) -> None:
+def _xlsx(frame: pl.LazyFrame, to: Path | str) -> None:
     import polars as pl
     import xlsxwriter
 
-    frame = _plain(pl.scan_parquet(results, glob=False))
+    frame = _plain(frame)
     names, rows = frame.collect_schema().names(), frame.select(pl.len()).collect().item()
     if rows >= EXCEL_ROWS or len(names) > EXCEL_COLUMNS:
         raise TableError(
@@ -121,8 +146,7 @@ def _plain(frame: pl.LazyFrame) -> pl.LazyFrame:
     def plain(name: str, dtype: pl.DataType) -> pl.Expr:
         column = pl.col(name)
         if dtype.is_nested():
-            struct = pl.struct(column.alias("v")).struct.json_encode()  # {"v":…}
-            column = pl.when(column.is_not_null()).then(struct.str.slice(5).str.head(-1))
+            column = _json(name)
         elif isinstance(dtype, pl.Binary):
             column = column.bin.encode("hex")
         elif dtype.is_temporal():
@@ -141,7 +165,7 @@ def _defused(text: pl.Expr) -> pl.Expr:
     return pl.when(formula).then(pl.lit("'") + text).otherwise(text).name.keep()
 
 
-_WRITERS: dict[str, Callable[[Path, Path], None]] = {
+_WRITERS: dict[str, Callable[[pl.LazyFrame, Path | str], None]] = {
     ".csv": _csv,
     ".xlsx": _xlsx,
     ".jsonl": _jsonl,

@@ -10,6 +10,7 @@ from journeybatch import survey
 from journeybatch.asking import Ask
 from journeybatch.calibration import foresee_pilot
 from journeybatch.costs import Cost, cost
+from journeybatch.database import is_ordered
 from journeybatch.errors import JobError, TemplateError
 from journeybatch.history import History
 from journeybatch.job import Job
@@ -167,6 +168,11 @@ def _warnings(job: Job, planned: Plan, now: float) -> list[str]:
         warnings.append(f"{edit_of(planned)}; a run asks before it does that")
     if not planned.rows:
         warnings.append("the input has no rows")
+    elif spec.input.query is not None and not is_ordered(spec.input.query):
+        warnings.append(
+            "input.query has no `order by`: rows may come in another order every time; that asks none of them anew, "
+            "but results.parquet follows it"
+        )
     return warnings
 
 

@@ -13,6 +13,7 @@ from journeybatch.entries import (
     Began,
     Borrowed,
     Decided,
+    Delivered,
     Finished,
     GivenUp,
     Intent,
@@ -40,7 +41,7 @@ class History:
     many prompts the next one may have; ``reopened`` is the first attempt since failures were last forgotten;
     ``reading`` names the way of reading that is in force. ``trials`` are keys asked only to compare, with the keys that
     ask the same in earnest; ``tried_from`` is the first attempt that may have asked one. ``decided`` has what was
-    decided by measurement, by what it is and rests on.
+    decided by measurement, by what it is and rests on; ``delivered``, by sink, which results were there last.
     """
 
     def __init__(self) -> None:
@@ -61,6 +62,7 @@ class History:
         self.trials: dict[bytes, bytes] = {}
         self.tried_from = 0
         self.decided: dict[tuple[str, bytes], Decided] = {}
+        self.delivered: dict[bytes, bytes] = {}
         self._open: dict[tuple[int, int], int] = {}
         self._models: dict[str, str] = {}
         self.reading = b""
@@ -113,6 +115,8 @@ class History:
             self.trials.update(zip(_split(entry.trials), _split(entry.keys), strict=True))
         elif isinstance(entry, Decided):
             self.decided[entry.what, entry.about] = entry
+        elif isinstance(entry, Delivered):
+            self.delivered[entry.sink] = entry.results
         elif isinstance(entry, Reread):
             if (index := self._at(entry.offset)) is not None:
                 self.read_again(index, entry.reading, entry.codes, entry.senses)

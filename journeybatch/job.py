@@ -18,6 +18,7 @@ from journeybatch.client import Endpoint
 from journeybatch.config import Config
 from journeybatch.daybook import DAYBOOK, taken_today
 from journeybatch.decision import BOUND, SIZE, bound_basis, decided, size_basis
+from journeybatch.delivery import check_columns
 from journeybatch.economy import seconds
 from journeybatch.endpoint import choose_endpoint, provider_of
 from journeybatch.entries import Decided
@@ -27,10 +28,11 @@ from journeybatch.items import overhead
 from journeybatch.packing import Limit, Sizing
 from journeybatch.payload import encoder
 from journeybatch.planning import Asks
+from journeybatch.precedence import check_priority, classes
 from journeybatch.pricebook import choose_price, measured_prices
 from journeybatch.reading import Reader
 from journeybatch.records import Price, Prompt, Request
-from journeybatch.results import check_collisions
+from journeybatch.results import check_collisions, result_columns
 from journeybatch.spec import JobSpec, variants
 from journeybatch.standing import Policy, Standing, stand
 from journeybatch.survey import Survey
@@ -117,6 +119,12 @@ class Job(msgspec.Struct, frozen=True):
         return Reader(self.spec.answer.contract, self.spec.rules)
 
     @property
+    def columns(self) -> dict[str, pl.DataType]:
+        """The columns of the results."""
+        added = result_columns(self.spec.answer.contract, sampled=self.spec.samples > 1, compared=bool(self.variants))
+        return {**self.schema, **{(self.spec.output_prefix or "") + name: dtype for name, dtype in added.items()}}
+
+    @property
     def instructions(self) -> str:
         """What is said to the model about the form of its answer."""
         return self.spec.answer.contract.instructions
@@ -200,10 +208,16 @@ class Job(msgspec.Struct, frozen=True):
     ) -> Iterator[Request]:
         """The requests that ask the rows ``wanted`` marks at a step, made as they are pulled, at most ``most`` rows in
         each; the next of ``numbers`` are their ids. Raises InputChanged."""
-        for way, rows in enumerate(surveyed.by_way(wanted)):
+        for way, rows in self._in_order(surveyed, wanted):
             if rows.any():
                 packs = self.sizing(history, most).packs(surveyed, step, self.prompts(surveyed, step, rows))
                 yield from self.compose(packs, step, history, numbers, way)
+
+    def _in_order(self, surveyed: Survey, wanted: pl.Series) -> Iterator[tuple[int, pl.Series]]:
+        """What is ``wanted``, apart for each way, and by the job's priority where it has one."""
+        given = self.spec.priority
+        parts = [wanted] if given is None else classes(given, self.frames(), wanted, surveyed.width)
+        return ((way, rows) for part in parts for way, rows in enumerate(surveyed.by_way(part)))
 
     def prompts(self, surveyed: Survey, step: int, wanted: pl.Series) -> Iterator[tuple[int, Prompt]]:
         """The prompts that ``wanted`` marks at a step, each with its place among the keys. Raises InputChanged."""
@@ -260,7 +274,11 @@ def bind(
         else:
             subjects.append(subject)
             ways.append(Way(name, tiers))
-    return Job(spec, source, schema, Ask(subjects, tuple(schema)), tuple(ways), tuple(left_out), limit)
+    job = Job(spec, source, schema, Ask(subjects, tuple(schema)), tuple(ways), tuple(left_out), limit)
+    check_columns(spec.sinks, job.columns)
+    if spec.priority is not None:
+        check_priority(spec.priority, schema)
+    return job
 
 
 def price_of(spec: JobSpec, world: World, model: str) -> Price:

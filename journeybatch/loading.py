@@ -17,7 +17,10 @@ from journeybatch.spec import SHORTHANDS, JobSpec
 from journeybatch.yamlfile import Document, Key
 
 Trail = tuple[Key, ...]
-_PATHS = {"input", "input.path", "output", "prompt.file", "api.key_file", "answer.schema", "limits.day_ledger"}
+_PATHS = {
+    *("input", "input.path", "output", "prompt.file", "api.key_file", "answer.schema", "limits.day_ledger"),
+    "notify.metrics",
+}
 _REPLACES = {
     "api.base_url": {"kind"},
     "api.kind": {"base_url"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from journeybatch.errors import TableError
 
@@ -18,16 +18,15 @@ FORMATS = {
     ".arrow": "arrow",
     ".ipc": "arrow",
     ".feather": "arrow",
+    ".xlsx": "xlsx",
 }
 _ALIASES = {"ndjson": "jsonl", "ipc": "arrow"}
 _PACKED = {".gz", ".zst", ".bz2", ".xz", ".zip"}
-_SHEETS = {".xlsx", ".xls", ".ods"}
+_SHEETS = {".xls", ".xlsb", ".ods"}
 
 
 def located(path: str) -> list[Path]:
     """The files that ``path`` means, a pattern's sorted by name. Raises TableError if there is none."""
-    if "://" in path:
-        raise TableError(f"{path}: addresses are not read yet; copy the table to a file first")
     if path in ("", "-"):
         raise TableError("standard input has to be stored in a file first, with its format named")
     file = Path(path)
@@ -45,18 +44,23 @@ def located(path: str) -> list[Path]:
     raise TableError(f"no file matches {path}")
 
 
-def table_format(file: Path, named: str | None) -> str:
-    """csv, tsv, jsonl, parquet or arrow: what is ``named``, else what the extension says. Raises TableError."""
+def table_format(file: PurePath, named: str | None) -> str:
+    """csv, tsv, jsonl, parquet, arrow or xlsx: what is ``named``, else what the extension says. Raises TableError."""
     suffix = file.suffix.lower()
     if suffix in _PACKED:
         raise TableError(f"{file} is compressed; unpack it first")
     if suffix in _SHEETS and named in (None, "xlsx"):
-        raise TableError(f"{file}: spreadsheets are not read yet; save the sheet as CSV")
+        raise TableError(f"{file}: of spreadsheets only .xlsx is read; save it as that, or as CSV")
     found = _ALIASES.get(named, named) if named else FORMATS.get(suffix)
     if found is None or found not in FORMATS.values():
         what = f"unknown format {named!r}" if named else f"cannot tell the format from the name {file.name!r}"
         raise TableError(f"{file}: {what}; set `format` to one of {', '.join(dict.fromkeys(FORMATS.values()))}")
     return found
+
+
+def is_delta(path: str) -> bool:
+    """Whether ``path`` is the directory of a Delta table."""
+    return path not in ("", "-") and (Path(path) / "_delta_log").is_dir()
 
 
 def _absent(file: Path) -> TableError:

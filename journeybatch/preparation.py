@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import msgspec
 
-from journeybatch import table
 from journeybatch.calibration import decide
 from journeybatch.client import Endpoint
+from journeybatch.deadline import moment
+from journeybatch.delivery import check_sinks
 from journeybatch.directory import discard_if_unused, open_directory, read_directory
 from journeybatch.entries import Began, Borrowed, Decided, Reopened, Reread
 from journeybatch.errors import DiskFull, Unanswered
 from journeybatch.foresight import edit_of, plan_job
 from journeybatch.history import History
+from journeybatch.intake import SPOOLED, loaded, spool, spools
 from journeybatch.job import Job, World, bind, endpoint_of
 from journeybatch.journal import NAME, Journal
 from journeybatch.loading import dump
@@ -30,13 +30,9 @@ from journeybatch.reconciliation import credits_text
 from journeybatch.results import Counts, count
 from journeybatch.reuse import Library
 from journeybatch.spec import JobSpec
-from journeybatch.summary import read_summary, write_text
+from journeybatch.summary import read_summary, write_json, write_text
 from journeybatch.survey import Survey
 
-if TYPE_CHECKING:
-    import polars as pl
-
-SPOOLED = "input.arrow"
 News = Reread | Borrowed | Decided | Reopened
 
 
@@ -61,7 +57,8 @@ class Prepared(msgspec.Struct, frozen=True):
     """A job ready to begin: everything is read, rendered, priced, and the directory is ours.
 
     ``began_with`` is what the summary said of credits when this run, if it is carried on, was last at work. ``news``
-    is what the journal has yet to be told, ``at`` when all this was found out, in Unix seconds.
+    is what the journal has yet to be told, ``at`` when all this was found out, in Unix seconds; ``environ`` has what
+    addresses of sinks leave to it; ``until`` is the deadline, in Unix seconds, as it was meant when all this began.
     """
 
     job: Job
@@ -74,12 +71,14 @@ class Prepared(msgspec.Struct, frozen=True):
     began_with: dict[str, Any]
     news: Sequence[News]
     at: float
+    environ: Mapping[str, str]
+    until: float | None
 
 
 def plan_only(spec: JobSpec, world: World, options: Options) -> tuple[Job, Plan, Survey, History]:
-    """The dry run: no key, no socket, nothing written. Raises JobError."""
+    """The dry run: no key, no socket but the input's own, nothing written. Raises JobError."""
     history = read_directory(spec.output, spec.name)
-    job = bind(spec, world, limit=options.limit, frame=_stdin_frame(spec))
+    job = bind(spec, world, limit=options.limit, frame=_loaded(spec, world))
     now = time.time()
     _read_again(job, history, options)
     surveyed = job.survey()
@@ -112,12 +111,14 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
         JobError: the job, the input or the directory must be mended, or a question was not answered.
         RunLocked, DiskFull: the directory cannot be had.
     """
+    until = None if spec.limits.deadline is None else moment(spec.limits.deadline, time.time())
     endpoint = endpoint_of(spec, world)
-    if not _spools(spec):
+    if not spools(spec.input):
         bind(spec, world, limit=options.limit)  # what is cheap to check is checked before a directory is made
     journal = open_directory(spec.output, spec.name, fresh=options.fresh)
     try:
-        job = bind(spec, world, limit=options.limit, path=_spool(spec))
+        job = bind(spec, world, limit=options.limit, path=_spool(spec, world))
+        check_sinks(spec.sinks, job.columns, world.environ, job.frames)
         failed = bool(journal.history.given_up)
         again = _read_again(job, journal.history, options)
         news: list[News] = [*again.entries]
@@ -136,7 +137,9 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
         counts = count(standing.facts, journal.history)
         earlier = read_summary(spec.output) or {}
         began_with = earlier.get("credits", {}) if earlier.get("run") == run and journal.history.attempts else {}
-        return Prepared(job, endpoint, journal, surveyed, planned, counts, run, began_with, news, now)
+        return Prepared(
+            job, endpoint, journal, surveyed, planned, counts, run, began_with, news, now, world.environ, until
+        )
     except BaseException:
         discard_if_unused(journal)
         raise
@@ -160,6 +163,15 @@ def check_balance(ready: Prepared, balance: int | float | None, options: Options
     )
 
 
+def _keep_summary(directory: Path, run: int) -> None:
+    """The summary of an earlier run goes into a folder, under that run's number."""
+    earlier = read_summary(directory)
+    if earlier is not None and isinstance(number := earlier.get("run"), int) and number != run:
+        folder = directory / "summaries"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        write_json(folder / f"{number}.json", earlier)
+
+
 def begin(ready: Prepared) -> None:
     """Begin the run, or carry on the one that is not finished, by writing so into the journal, with all the news. A
     finished directory with nothing to ask stays as it is. Raises DiskFull."""
@@ -176,6 +188,7 @@ def begin(ready: Prepared) -> None:
             codes, senses = history.read_at(offset)
             journal.append(Reread(offset, reading, codes, senses))
     journal.flush()
+    _keep_summary(job.spec.output, ready.run)
     kept = job.spec.output / "job.yaml"
     try:
         write_text(kept, dump(job.spec))
@@ -243,36 +256,22 @@ def _confirm(question: str, otherwise: str, options: Options) -> None:
 
 
 def kept_input(spec: JobSpec, directory: Path) -> str | None:
-    """The copy in ``directory`` of what stood on standard input; None where the input can be read again."""
-    return str(directory / SPOOLED) if spec.input.path == "-" else None
+    """The copy in ``directory`` of rows that were stored when they were read; None where the input is read again."""
+    return str(directory / SPOOLED) if spools(spec.input) else None
 
 
-def _spools(spec: JobSpec) -> bool:
-    return spec.input.path == "-" or spec.input.frame is not None
-
-
-def _spool(spec: JobSpec) -> str | None:
+def _spool(spec: JobSpec, world: World) -> str | None:
     """A copy, in the output directory, of an input that cannot be read twice. Raises TableError, DiskFull."""
-    if not _spools(spec):
+    if not spools(spec.input):
         return None
     path = spec.output / SPOOLED
     try:
-        if spec.input.frame is not None:
-            table.spool_frame(spec.input.frame, path)
-        else:
-            table.spool_stream(sys.stdin.buffer, path, spec.input.format)
+        spool(spec.input, path, world.environ)
     except OSError as error:
         raise _refused(path, error) from None
     return str(path)
 
 
-def _stdin_frame(spec: JobSpec) -> pl.DataFrame | None:
-    """Standard input for a dry run, which leaves no copy of it anywhere."""
-    if spec.input.path != "-":
-        return None
-    import polars as pl
-
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / SPOOLED
-        table.spool_stream(sys.stdin.buffer, path, spec.input.format)
-        return pl.read_ipc(path.read_bytes())
+def _loaded(spec: JobSpec, world: World) -> object:
+    """What a dry run reads in place of such an input; of it, no copy is left anywhere."""
+    return loaded(spec.input, world.environ) if spools(spec.input) and spec.input.frame is None else None

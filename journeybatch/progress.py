@@ -5,8 +5,10 @@ Whatever happens to the terminal, the job goes on: a stream that refuses a write
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 import anyio
@@ -49,21 +51,24 @@ class Numbers(msgspec.Struct):
 
 
 class Screen:
-    """stderr, which may be a terminal, a log, full, or closed."""
+    """stderr, which may be a terminal, a log, full, or closed; with ``as_json`` each line is a JSON object."""
 
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None, as_json: bool = False) -> None:
+        self._stream, self._as_json = stream, as_json
 
     @property
     def is_terminal(self) -> bool:
         """Whether a person may be looking."""
         try:
-            return self._stream is not None and self._stream.isatty()
+            return not self._as_json and self._stream is not None and self._stream.isatty()
         except (OSError, ValueError):
             return False
 
-    def line(self, text: str) -> None:
+    def line(self, text: str, level: str = "info") -> None:
         """Print one line, if that is possible."""
+        if self._as_json:
+            event = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level, "message": text}
+            text = json.dumps(event, ensure_ascii=False)
         self.write(text + "\n")
         self.flush()
 

@@ -11,25 +11,29 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import msgspec
 
 from journeybatch.client import Client
 from journeybatch.daybook import Daybook, open_daybook
+from journeybatch.delivery import deliver, undelivered
 from journeybatch.directory import discard_if_unused
 from journeybatch.dispatch import Dispatch, Ending, balance_of, connected
 from journeybatch.entries import Decided, Finished
-from journeybatch.errors import DiskFull, InputChanged, JobError, Outage, RunStopped, TableError
+from journeybatch.errors import DeadlinePassed, DiskFull, InputChanged, JobError, Outage, RunStopped, TableError
 from journeybatch.hindsight import Hindsight, look_back
 from journeybatch.job import Job, World
 from journeybatch.ledger import Ledger
+from journeybatch.notices import told
 from journeybatch.preparation import Options, Prepared, begin, check_balance, prepare
 from journeybatch.progress import Numbers
 from journeybatch.proxy import proxied
-from journeybatch.results import Counts, count
+from journeybatch.results import RESULTS, Counts, count
 from journeybatch.rounds import give_up_doubts, give_up_lost, rounds, sharers, terms_of
 from journeybatch.spec import JobSpec
 from journeybatch.summary import SUMMARY, Credits, Summary, write_json
@@ -72,7 +76,7 @@ async def dispatch(ready: Prepared, world: World, options: Options) -> Ending:
 
 
 def conclude(ready: Prepared, ending: Ending) -> Report:
-    """The last act: the journal's end, the views, the summary. After a signal the views can wait."""
+    """The last act: the journal's end, the views, the sinks, the summary. After a signal views and sinks can wait."""
     journal, spec = ready.journal, ready.job.spec
     history = journal.history
     counts, hindsight = ready.counts, None
@@ -85,12 +89,17 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
         if standing.lost or standing.held:
             standing = ready.job.stand(history, ready.surveyed)
         counts = count(standing.facts, history)
+        if not counts.pending and isinstance(ending.stop, DeadlinePassed):
+            ending.stop = None  # what was in flight was all there was
         if not counts.pending and history.runs and history.runs[-1].finished_at is None:
             journal.write(Finished(history.runs[-1].number, time.time()))
         journal.flush()
         if ending.signal is None:
             hindsight = look_back(history, ready.run, ready.surveyed, standing, ready.job.asks)
             counts = write_views(ready.job, history, journal.path, ready.surveyed, standing)
+        if ending.signal is None and ending.stop is None:
+            ending.deliveries = deliver(spec.sinks, spec.output / RESULTS, journal, ready.environ)
+            ending.stop = undelivered(ending.deliveries)
     except KeyboardInterrupt:  # the views can wait
         ending.signal = ending.signal or signal.SIGINT
     except (InputChanged, DiskFull) as stop:
@@ -115,25 +124,28 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
 
 async def run_async(spec: JobSpec, world: World, options: Options) -> Report:
     """All three acts, inside a running event loop."""
-    ready = prepare(spec, world, options)
-    with _discarded_if_unused(ready):
-        ending = await dispatch(ready, world, options) if ready.plan.requests else _nothing_to_send(ready)
-    return conclude(ready, ending)
+    with told(spec, world.environ, options.screen) as reports:
+        ready = prepare(spec, world, options)
+        with _discarded_if_unused(ready):
+            ending = await dispatch(ready, world, options) if ready.plan.requests else _nothing_to_send(ready)
+        reports.append(conclude(ready, ending))
+    return reports[0]
 
 
 def run(spec: JobSpec, world: World, options: Options) -> Report:
     """All three acts, on an event loop of its own (uvloop where it is to be had)."""
-    import anyio
-
     if _in_a_loop():
         raise JobError("an event loop is running here, as in a notebook: await journeybatch.run_async(…) instead")
-    ready = prepare(spec, world, options)
-    with _discarded_if_unused(ready):
-        if ready.plan.requests:
-            ending = anyio.run(dispatch, ready, world, options, backend_options={"use_uvloop": _has_uvloop()})
-        else:
-            ending = _nothing_to_send(ready)
-    return conclude(ready, ending)
+    with told(spec, world.environ, options.screen) as reports:
+        ready = prepare(spec, world, options)
+        with _discarded_if_unused(ready):
+            if ready.plan.requests:
+                faster = {"use_uvloop": find_spec("uvloop") is not None}
+                ending = anyio.run(dispatch, ready, world, options, backend_options=faster)
+            else:
+                ending = _nothing_to_send(ready)
+        reports.append(conclude(ready, ending))
+    return reports[0]
 
 
 # -- scenes ---------------------------------------------------------------------------------------------------
@@ -154,7 +166,7 @@ async def _send(
     ledger = Ledger(spec.limits.credits, spent=run.spent, unknown=run.unknown + lost, day=day)
     numbers = Numbers(counts.total, counts.answered, counts.failed, counts.reused, counts.refused)
     deed = Dispatch(ready.journal, ledger, numbers, terms_of(ready.job, options), sharers(ready.surveyed))
-    deed.ending.balance_before = balance
+    deed.ending.balance_before, deed.until = balance, ready.until
 
     def keep() -> None:
         so_far = Ending(balance_before=balance)
@@ -263,6 +275,7 @@ def _summary(
         costs=hindsight.costs if hindsight else None,
         models=hindsight.models if hindsight else None,
         failures=hindsight.failures if hindsight else None,
+        deliveries=ending.deliveries,
     )
 
 
@@ -282,9 +295,3 @@ def _in_a_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _has_uvloop() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("uvloop") is not None

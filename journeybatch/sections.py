@@ -17,13 +17,14 @@ from pydantic import (
     model_validator,
 )
 
+from journeybatch.addresses import DatabaseUrl
+from journeybatch.deadline import Clock
 from journeybatch.shapes import (
     EnvName,
     FailureLimit,
     Failures,
     FilePath,
     KeyFilePath,
-    Later,
     TablePath,
     Text,
     Url,
@@ -34,7 +35,7 @@ from journeybatch.shapes import (
 )
 
 Role = Literal["system", "user", "assistant"]
-Format = Literal["csv", "tsv", "jsonl", "ndjson", "parquet", "arrow", "ipc", "xlsx"]
+Format = Literal["csv", "tsv", "jsonl", "ndjson", "parquet", "arrow", "ipc", "xlsx", "delta"]
 
 
 class Section(BaseModel):
@@ -49,12 +50,12 @@ class Section(BaseModel):
 
 
 class Input(Section):
-    """The table: a path, or, from Python, a polars frame."""
+    """The table: a path, a query, or, from Python, a polars frame."""
 
     path: TablePath | None = Field(
         default=None,
-        description="Table to read: .csv .tsv .jsonl .ndjson .parquet .arrow .ipc .xlsx, a glob, or `-` for "
-        "stdin. Relative to the job file.",
+        description="Table to read: .csv .tsv .jsonl .ndjson .parquet .arrow .ipc .xlsx, a glob, the directory of "
+        "a Delta table, an address (`s3://` `gs://` `az://` `hf://`), or `-` for stdin. Relative to the job file.",
         examples=["../sample_data/reviews.csv"],
     )
     columns: Words | None = Field(
@@ -68,12 +69,18 @@ class Input(Section):
     format: Format | None = Field(
         default=None, description="What the file is, where its name does not say.", examples=["csv"]
     )
-    database: Annotated[Text | None, Later(None)] = Field(
-        default=None, description="A database to query, as a URL.", examples=["${env:DATABASE_URL}"]
+    sheet: Text | None = Field(
+        default=None, description="The sheet of an Excel file, if not its first.", examples=["reviews"]
     )
-    query: Annotated[Text | None, Later(None)] = Field(
+    database: DatabaseUrl | None = Field(
         default=None,
-        description="What to ask the database; needs an order.",
+        description="A database to query: postgresql://, sqlite:/// or duckdb:///, without a password, or "
+        "`${env:NAME}`.",
+        examples=["${env:DATABASE_URL}", "postgresql://reader@db.example.com/shop", "sqlite:///reviews.db"],
+    )
+    query: Text | None = Field(
+        default=None,
+        description="What to ask the database, in one read-only transaction; with `order by`, rows keep their place.",
         examples=["select id, review from reviews order by id"],
     )
     _frame: Any = PrivateAttr(None)
@@ -155,6 +162,11 @@ class Limits(Section):
     )
     requests_per_minute: Annotated[int, Field(ge=1, le=10**7)] | None = Field(
         default=None, description="Most requests sent in a minute.", examples=[600]
+    )
+    deadline: Clock | None = Field(
+        default=None,
+        description="Time of day, on this machine's clock, from which on nothing more is sent.",
+        examples=["05:00"],
     )
     failures: Failures = Field(
         default=FailureLimit(percent=50.0),

@@ -29,7 +29,7 @@ from pydantic_core import CoreSchema, core_schema
 FAILURES_AFTER = 20
 """Rows that must be finished before a percentage of failures means anything."""
 
-_VARIABLE = re.compile(r"\$\{env:([^}]*)\}")
+VARIABLE = re.compile(r"\$\{env:([^}]*)\}")
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,4})?) ?%")
 _LOOPBACK = {"localhost", "localhost.localdomain", "ip6-localhost"}
 
@@ -140,13 +140,15 @@ def _pathlike(value: Any) -> Any:
 
 
 def _table(path: str, info: ValidationInfo) -> str:
+    if is_url(path) and "@" in path.partition("://")[2].partition("/")[0] and ":" in urlsplit(path).netloc:
+        raise ValueError("an address holds no password; give the credentials by the environment")
     return path if path == "-" or is_url(path) else file_path(path, info)
 
 
 def file_path(path: str, info: ValidationInfo) -> str:
     """``path`` under the job file's folder. Raises ValueError."""
-    if _VARIABLE.search(path):
-        raise ValueError("${env:NAME} is expanded in 'output' and 'api' only")
+    if VARIABLE.search(path):
+        raise ValueError("${env:NAME} is expanded in 'input.database', 'output', 'api' and 'sinks' only")
     return absolute(path, origin(info).folder)
 
 
@@ -158,14 +160,18 @@ def _directory(value: Any, info: ValidationInfo) -> Path:
 
 
 def _expand(text: str, info: ValidationInfo) -> str:
-    environ = origin(info).environ
+    return expand(text, origin(info).environ)
+
+
+def expand(text: str, environ: Mapping[str, str]) -> str:
+    """``text`` with every ``${env:NAME}`` filled in. Raises ValueError for one that is not set."""
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in environ:
             raise ValueError(f"the environment variable {match[1]} is not set")
         return environ[match[1]]
 
-    return _VARIABLE.sub(value, text)
+    return VARIABLE.sub(value, text)
 
 
 def _url(text: str) -> str:

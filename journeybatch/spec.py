@@ -14,6 +14,7 @@ from pydantic import Field, JsonValue, PrivateAttr, ValidationError, ValidationI
 
 from journeybatch.economy import Age, Answer, Escalate, Guarantee, Models, Pack, expand_guarantee, expand_pack
 from journeybatch.escalation import DEFAULT, Rules, rules_of
+from journeybatch.outlets import Notify, Sinks
 from journeybatch.sections import (
     Api,
     Input,
@@ -116,6 +117,12 @@ class JobSpec(Section):
     )
     limits: Limits = Field(default=Limits(), description="Where a run stops or slows down.")
     retry: Retry = Field(default=Retry(), description="What is tried again.")
+    priority: Text | None = Field(
+        default=None,
+        description="Which rows are asked first: the higher the number that this polars SQL expression gives, the "
+        "sooner. Results keep the order of the input.",
+        examples=["case when country = 'fr' then 1 else 0 end"],
+    )
     stream: bool = Field(default=False, description="Whether replies are asked for as a stream (SSE).")
     api: Annotated[Api, Shorthand(expand_api)] = Field(
         default=Api(), description="Who answers: `journeyapi`, `emulator`, a URL, or a mapping.", examples=["emulator"]
@@ -131,9 +138,12 @@ class JobSpec(Section):
     engine: Annotated[Literal["local", "ray"], Later("local")] = Field(
         default="local", description="Where requests are sent from."
     )
-    sinks: Annotated[Annotated[tuple[JsonValue, ...], Field(strict=False)], Later(())] = Field(
-        default=(), description="Where results go besides Parquet."
+    sinks: Sinks = Field(
+        default=(),
+        description="Where results go besides Parquet once a run has ended: a path, or a mapping.",
+        examples=[["../exports/reviews.csv"]],
     )
+    notify: Notify = Field(default=Notify(), description="Who is told how a run goes.")
     output: Directory = Field(
         description="Directory for results and journal. Relative to the job file; by default `runs/NAME` beside it.",
         examples=["../runs/review-sentiment"],

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from journeybatch.costs import Savings
+from journeybatch.delivery import Delivery
 from journeybatch.hindsight import Share
 from journeybatch.replacement import replacement
 
@@ -37,7 +38,8 @@ class Credits(msgspec.Struct, frozen=True, kw_only=True):
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The run as one value; ``started_at`` and ``finished_at`` in Unix seconds, None while it has not. ``costs``,
     ``models`` and ``failures`` are None while the run lasts, and where a signal ended it. ``decisions`` are what
-    measurements have found: ``what``, ``value`` and ``why``."""
+    measurements have found: ``what``, ``value`` and ``why``; ``deliveries`` what came of each sink: ``sink``, ``state``
+    and ``message``."""
 
     job: str
     run: int
@@ -55,6 +57,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, Share] | None = None
     failures: dict[str, int] | None = None
     decisions: list[dict[str, Any]] = []
+    deliveries: list[Delivery] = []
 
     def json(self) -> dict[str, Any]:
         """As it stands in the file: times in ISO 8601, UTC."""

@@ -6,18 +6,16 @@ Every format becomes one polars LazyFrame, so that columns, conditions and limit
 from __future__ import annotations
 
 import errno
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from journeybatch import delimited, jsonlines
 from journeybatch.errors import TableError
 from journeybatch.location import located, table_format
-from journeybatch.replacement import replacement
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,7 +48,7 @@ def columns(source: Source) -> tuple[str, ...]:
 
 def schema(source: Source) -> dict[str, pl.DataType]:
     """Column names and types, in order. Raises TableError."""
-    with _explained(source):
+    with explained(source):
         return dict(_chosen(source).collect_schema())
 
 
@@ -59,50 +57,21 @@ def batches(source: Source, *, limit: int | None = None, rows: int = 10_000) -> 
 
     Memory does not grow with the table. Raises TableError, naming the line where a text file is wrong.
     """
-    with _explained(source):
+    with explained(source):
         frame = _chosen(source)
         if limit is not None:
             frame = frame.head(limit)
         found = iter(frame.collect_batches(chunk_size=rows, maintain_order=True))
     while True:
-        with _explained(source):
+        with explained(source):
             batch = next(found, None)
         if batch is None:
             return
         yield from (part for part in batch.iter_slices(rows) if part.height)
 
 
-def spool(stream: BinaryIO, to: Path) -> None:
-    """Copy a stream that can be read once to a file of mode 0600, whole or not at all. Raises OSError."""
-    with replacement(to) as temporary, temporary.open("wb") as file:
-        shutil.copyfileobj(stream, file, 1 << 20)
-
-
-def spool_frame(frame: object, to: Path) -> None:
-    """Store a polars DataFrame or LazyFrame as an Arrow file, whole or not at all. Raises TableError, OSError."""
-    source = Source(frame=frame)
-    with replacement(to) as temporary, _explained(source):
-        _whole(source).sink_ipc(temporary, compression="zstd", maintain_order=True)
-
-
-def spool_stream(stream: BinaryIO, to: Path, format: str | None) -> None:
-    """Store the rows of a stream in ``format`` as an Arrow file, whole or not at all. Raises TableError, OSError."""
-    if format is None:
-        raise TableError("standard input has no name to tell the format from; set `input.format`")
-    raw = to.with_name(f".{to.name}.raw")
-    try:
-        spool(stream, raw)
-        source = Source(str(raw), format=format)
-        with _explained(source):
-            spool_frame(_whole(source), to)
-    except TableError as error:
-        raise TableError(str(error).replace(str(raw), "standard input")) from None
-    finally:
-        raw.unlink(missing_ok=True)
-
-
 def _chosen(source: Source) -> pl.LazyFrame:
-    frame = _whole(source)
+    frame = whole(source)
     names = frame.collect_schema().names()
     if source.where is not None:
         frame = frame.filter(_condition(source, frame, names))
@@ -133,7 +102,8 @@ def _condition(source: Source, frame: pl.LazyFrame, names: Sequence[str]) -> pl.
     return condition
 
 
-def _whole(source: Source) -> pl.LazyFrame:
+def whole(source: Source) -> pl.LazyFrame:
+    """All rows and columns, whatever the source wants of them. Raises TableError, PolarsError, OSError."""
     import polars as pl
 
     if source.frame is not None:
@@ -189,7 +159,7 @@ def _delimited(files: list[Path], separator: str) -> pl.LazyFrame:
         for file in files:
             yield from (frame.select(names[0]) for frame in delimited.frames(file, separator))
 
-    return _streamed(frames, dict.fromkeys(names[0], pl.String()))
+    return streamed(frames, dict.fromkeys(names[0], pl.String()))
 
 
 def _json_lines(files: list[Path]) -> pl.LazyFrame:
@@ -203,10 +173,11 @@ def _json_lines(files: list[Path]) -> pl.LazyFrame:
         for file in files:
             yield from jsonlines.frames(file, found)
 
-    return _streamed(frames, found)
+    return streamed(frames, found)
 
 
-def _streamed(frames: Callable[[], Iterator[pl.DataFrame]], schema: dict[str, pl.DataType]) -> pl.LazyFrame:
+def streamed(frames: Callable[[], Iterator[pl.DataFrame]], schema: dict[str, pl.DataType]) -> pl.LazyFrame:
+    """What ``frames`` yields, as one LazyFrame of ``schema``."""
     from polars.io.plugins import register_io_source
 
     def produce(
@@ -235,7 +206,7 @@ def _same(files: list[Path], names: list[tuple[str, ...]]) -> None:
 
 
 @contextmanager
-def _explained(source: Source) -> Iterator[None]:
+def explained(source: Source) -> Iterator[None]:
     """What polars or the system says of reading, as one TableError. A disk that takes no copy stays an OSError."""
     from polars.exceptions import PolarsError
 

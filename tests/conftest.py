@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from components import _object_store, bucket, postgres, shop  # noqa: F401  fixtures
 
 from journeybatch import cli
 from journeybatch.emulator import Emulator

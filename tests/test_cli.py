@@ -396,3 +396,15 @@ def test_closed_standard_streams_change_nothing(job: Path) -> None:
         process.stderr.close()
         assert process.wait(timeout=20) == 0
     assert pl.read_parquet(job.parent / "out" / "results.parquet")["jb_status"].to_list() == ["answered"] * 3
+
+
+def test_a_log_of_json_lines_has_one_object_a_line(job, call):
+    said = call("run", job, "--log-format", "json", "--max-credits", 1)
+    lines = [json.loads(line) for line in said.err.splitlines()]
+    assert lines[-1]["level"] == "warning"
+    assert lines[-1]["message"].startswith("stopped (budget): ")
+    change(job, "input: rows.csv", "input: none.csv")
+    said = call("run", job, "--log-format", "json")
+    (line,) = [json.loads(line) for line in said.err.splitlines()]
+    assert (said.code, line["level"]) == (2, "error")
+    assert "there is no" in line["message"]

@@ -45,7 +45,18 @@ def test_every_stop_has_a_reason_of_its_own_and_is_found_by_it():
     stops = [cls for cls in CLASSES if issubclass(cls, RunStopped) and cls is not RunStopped]
     assert len({stop.reason for stop in stops}) == len(stops)
     assert {stop.reason: stop for stop in stops} == STOPS
-    assert set(STOPS) == {"budget", "credits", "auth", "endpoint", "outage", "disk", "failures", "input"}
+    assert set(STOPS) == {
+        "budget",
+        "credits",
+        "auth",
+        "endpoint",
+        "outage",
+        "disk",
+        "failures",
+        "input",
+        "sink",
+        "deadline",
+    }
 
 
 def test_a_failure_says_what_it_may_have_cost_and_what_is_to_be_done():

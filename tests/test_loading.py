@@ -108,7 +108,7 @@ def test_environment_variables_stand_in_output_and_api_and_nowhere_else(tmp_path
     assert job.output == Path("/out/x")
     assert (job.api.base_url, job.api.key_file) == ("https://llm.example.com/v1", "/out/key")
     assert job.prompt.messages == (("user", "Say ${env:OUT} {{ x }}"),)
-    assert "is expanded in 'output' and 'api' only" in error_of(
+    assert "is expanded in 'input.database', 'output', 'api' and 'sinks' only" in error_of(
         {**JOB, "input": "${env:OUT}/a.csv"}, environ={"OUT": "/"}
     )
 
@@ -184,7 +184,7 @@ def test_a_key_never_stands_in_a_job(given):
 
 def _nested(path: tuple[str, ...], inner: dict) -> dict:
     for key in reversed(path):
-        inner = {key: [inner] if key == "messages" else inner}
+        inner = {key: [inner] if key in ("messages", "sinks") else inner}
     return inner
 
 
@@ -310,8 +310,6 @@ def test_a_missing_key_is_named(missing):
     "change",
     [
         {"engine": "ray"},
-        {"sinks": [{"csv": "x"}]},
-        {"input": {"database": "sqlite:///x", "query": "select 1"}},
     ],
 )
 def test_what_is_to_come_is_refused_with_not_yet(change):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from types import SimpleNamespace
 
@@ -45,6 +46,17 @@ def test_standard_input_without_a_key_leaves_nothing(stdin_job, tmp_path, monkey
     with pytest.raises(MissingKey):
         journeybatch.run({**stdin_job, "api": "journeyapi"})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_summary_of_an_earlier_run_is_kept_under_its_number(flow):
+    flow.run()
+    flow.run()  # finished, and nothing to ask: still the first run
+    assert not (flow.output / "summaries").exists()
+    first = flow.summary()
+    flow.write([f"thing {n}" for n in range(13)])
+    flow.run()
+    assert flow.summary()["run"] == 2
+    assert json.loads((flow.output / "summaries" / "1.json").read_text()) == first
 
 
 @pytest.mark.parametrize("name", ["job.yaml", "input.arrow"])

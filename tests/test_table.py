@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import io
-import stat
 import subprocess
 import sys
 import threading
@@ -210,43 +208,3 @@ def test_memory_does_not_grow_with_the_table(tmp_path, suffix):
 def test_importing_the_module_does_not_import_polars():
     code = "import sys, journeybatch.table, journeybatch.parquet, journeybatch.export; print('polars' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"False\n"
-
-
-def test_standard_input_is_spooled_to_a_private_file(tmp_path):
-    to = tmp_path / "input.csv"
-    table.spool(io.BytesIO(CSV), to)
-    assert stat.S_IMODE(to.stat().st_mode) == 0o600
-    assert len(rows(Source(str(to)))) == 3
-
-
-def test_a_stream_that_breaks_off_leaves_no_file(tmp_path):
-    class Broken(io.RawIOBase):
-        def readinto(self, buffer) -> int:
-            raise ConnectionResetError("gone")
-
-    with pytest.raises(ConnectionResetError):
-        table.spool(Broken(), tmp_path / "input.csv")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_rows_of_a_stream_are_stored_as_first_read(tmp_path):
-    to = tmp_path / "input.arrow"
-    table.spool_stream(io.BytesIO(CSV), to, "csv")
-    assert rows(Source(str(to))) == [("1", "5", "a"), ("2", "1", "b"), ("3", "3", "c")]
-    assert [file.name for file in tmp_path.iterdir()] == ["input.arrow"]
-    assert stat.S_IMODE(to.stat().st_mode) == 0o600
-
-
-def test_a_stream_that_is_wrong_is_named_as_such_with_its_line(tmp_path):
-    with pytest.raises(TableError, match=r"^standard input, line 5: 1 field"):
-        table.spool_stream(io.BytesIO(CSV + b"4\n"), tmp_path / "input.arrow", "csv")
-    with pytest.raises(TableError, match=r"set `input\.format`"):
-        table.spool_stream(io.BytesIO(CSV), tmp_path / "input.arrow", None)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("frame", [FRAME, FRAME.lazy()])
-def test_a_frame_is_stored_with_its_types(tmp_path, frame):
-    table.spool_frame(frame, tmp_path / "input.arrow")
-    assert table.schema(Source(str(tmp_path / "input.arrow"))) == FRAME.schema
-    assert rows(Source(str(tmp_path / "input.arrow"))) == FRAME.rows()

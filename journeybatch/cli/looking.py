@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,17 @@ from journeybatch.attempts import CHARGES, request_name
 from journeybatch.audit import audit
 from journeybatch.cli import screen
 from journeybatch.cli.environment import load, read_world
+from journeybatch.delivery import deliver, undelivered
 from journeybatch.errors import Damaged, OutputError, RunLocked
 from journeybatch.export import export as export_table
 from journeybatch.history import History
 from journeybatch.job import Job, bind
-from journeybatch.journal import NAME, locked
+from journeybatch.journal import NAME, locked, open_journal
 from journeybatch.preparation import kept_input
 from journeybatch.reading import reread
-from journeybatch.results import RESULTS
+from journeybatch.results import RESULTS, Counts
 from journeybatch.spec import JobSpec
-from journeybatch.summary import read_summary, remarks
+from journeybatch.summary import SUMMARY, read_summary, remarks, write_json
 from journeybatch.survey import Survey
 from journeybatch.views import write_views
 
@@ -186,7 +188,7 @@ def rebound(directory: Path, history: History) -> tuple[Job, Survey]:
 @click.argument("target", metavar="DIR-or-JOB")
 @click.option("--to", type=click.Path(path_type=Path), metavar="FILE", help="Also: .csv, .xlsx, .jsonl or .parquet.")
 def export(target: str, to: Path | None) -> None:
-    """Rebuild the Parquet views from the journal, for nothing; write the results to FILE."""
+    """Rebuild the Parquet views from the journal, for nothing; write them to FILE, and to sinks that lack them."""
     directory = directory_of(target)
     history = history_of(directory)
     if locked(directory / NAME):
@@ -197,6 +199,25 @@ def export(target: str, to: Path | None) -> None:
     if to is not None:
         export_table(directory / RESULTS, to)
         screen.out(str(to))
+    if job.spec.sinks:
+        _deliver(job.spec, directory, counts, read_summary(directory) or {})
+
+
+def _deliver(spec: JobSpec, directory: Path, counts: Counts, summary: dict[str, Any]) -> None:
+    """Bring the results to the sinks that lack them. Raises Undelivered, RunLocked, DiskFull."""
+    if counts.pending and summary.get("exit_code") != 1 and summary.get("stopped_by") != "sink":
+        screen.out(f"not delivered to the sinks: {counts.pending} rows are pending; run the job to its end first")
+        return
+    with closing(open_journal(directory)) as journal:
+        found = deliver(spec.sinks, directory / RESULTS, journal, read_world().environ)
+    for each in found:
+        screen.out(f"{each.state}: {each.sink}")
+    if failed := undelivered(found):
+        raise failed
+    if summary.get("stopped_by") == "sink":
+        code = 1 if counts.failed or counts.pending else 0
+        told = {"stopped_by": None, "exit_code": code, "deliveries": msgspec.to_builtins(found)}
+        write_json(directory / SUMMARY, summary | told)
 
 
 @click.command()

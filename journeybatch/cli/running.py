@@ -12,7 +12,7 @@ import msgspec
 from journeybatch.cli import money, screen
 from journeybatch.cli.environment import load, parse_sets, read_world
 from journeybatch.costs import interval
-from journeybatch.errors import ApiFailure, JobError, TemplateError
+from journeybatch.errors import ApiFailure, JobError, JourneybatchError, TemplateError
 from journeybatch.history import History
 from journeybatch.job import Job, World
 from journeybatch.planning import Plan
@@ -37,6 +37,7 @@ def overrides(command: Command) -> Command:
             click.option("--model", help="Another model."),
             click.option("--concurrency", type=int, help="Requests in flight at most."),
             click.option("--max-credits", type=int, help="limits.credits: what the run may be billed at most."),
+            click.option("--deadline", metavar="HH:MM", help="limits.deadline: nothing more is sent from then on."),
             click.option("--api", help="journeyapi, emulator, or a base URL."),
             click.option("--output", type=click.Path(), help="Another output directory."),
             click.option("--set", "sets", multiple=True, metavar="KEY.PATH=VALUE", help="Set any key of the job."),
@@ -55,6 +56,7 @@ def overridden(given: dict[str, Any]) -> dict[str, Any]:
         "model": "model",
         "concurrency": "concurrency",
         "max_credits": "limits.credits",
+        "deadline": "limits.deadline",
         "api": "api",
         "output": "output",
     }
@@ -67,9 +69,20 @@ def overridden(given: dict[str, Any]) -> dict[str, Any]:
 @click.option("--fresh", is_flag=True, help="Start over; the old output directory is kept beside it.")
 @click.option("--yes", is_flag=True, help="Answer yes to questions about cost.")
 @click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Lines on stderr.")
 @click.option("--dry-run", is_flag=True, help="The same as plan.")
 def run(**given: Any) -> None:
     """Run JOB, or carry on where it stopped."""
+    try:
+        _run(given)
+    except JourneybatchError as error:
+        if given["log_format"] == "text":
+            raise
+        screen.stderr(as_json=True).line(str(error), "error")
+        raise click.exceptions.Exit(error.exit_code) from None
+
+
+def _run(given: dict[str, Any]) -> None:
     world = read_world(given["allow_hosts"])
     if given["dry_run"]:
         tell_plan(given, world, show=0, balance=False)
@@ -78,7 +91,7 @@ def run(**given: Any) -> None:
     if spec.eval is not None:
         raise JobError(f"{given['job']}: this job compares variants: `journeybatch eval` runs it")
     report = run_job(spec, world, options_of(given))
-    tell_run(report, given["as_json"])
+    tell_run(report, given["as_json"], log_as_json=given["log_format"] == "json")
     raise click.exceptions.Exit(report.exit_code)
 
 
@@ -91,19 +104,20 @@ def options_of(given: dict[str, Any]) -> Options:
         reparse=given["reparse"],
         yes=given["yes"],
         confirm=screen.confirm if screen.can_ask() else None,
-        screen=screen.stderr(given["quiet"]),
+        screen=screen.stderr(given["quiet"], given.get("log_format") == "json"),
         signals=True,
     )
 
 
-def tell_run(report: Report, as_json: bool) -> None:
+def tell_run(report: Report, as_json: bool, *, log_as_json: bool = False) -> None:
     """What a run came to, and why it stopped."""
     if as_json:
         screen.out_json(report.summary)
     else:
         _tell(report)
     if report.message:
-        screen.stderr().line(f"stopped ({report.summary['stopped_by']}): {screen.safe(report.message)}")
+        told = f"stopped ({report.summary['stopped_by']}): {screen.safe(report.message)}"
+        screen.stderr(as_json=log_as_json).line(told, "warning")
 
 
 def _tell(report: Report) -> None:
@@ -133,6 +147,9 @@ def _tell(report: Report) -> None:
         money.tell_models(summary["models"])
     if report.results.exists():
         screen.out(f"results: {report.results}")
+    for delivery in summary["deliveries"]:
+        if delivery["state"] != "failed":  # that is told where a stop is
+            screen.out(f"{delivery['state']}: {screen.safe(delivery['sink'])}")
 
 
 @click.command()

@@ -11,9 +11,9 @@ from journeybatch.progress import Screen
 from journeybatch.wire import clean
 
 
-def stderr(quiet: bool = False) -> Screen:
+def stderr(quiet: bool = False, as_json: bool = False) -> Screen:
     """Where messages and progress go."""
-    return Screen(None if quiet else sys.stderr)
+    return Screen(None if quiet else sys.stderr, as_json)
 
 
 def out(text: str) -> None:

@@ -1,0 +1,1 @@
+"""Where results go besides Parquet in the output directory."""
