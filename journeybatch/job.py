@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from journeybatch import catalog, packing, survey, table
+from journeybatch import packing, survey, table
 from journeybatch.asking import Ask, Subject
 from journeybatch.client import Endpoint
 from journeybatch.config import Config
@@ -36,6 +36,7 @@ from journeybatch.results import check_collisions, result_columns
 from journeybatch.spec import JobSpec, variants
 from journeybatch.standing import Policy, Standing, stand
 from journeybatch.survey import Survey
+from journeybatch.ways import Tier, Way, named, parameters_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,23 +50,6 @@ class World(msgspec.Struct, frozen=True):
     config: Config = Config()
     allow_hosts: tuple[str, ...] = ()
     prices: Path | None = None
-
-
-class Tier(msgspec.Struct, frozen=True):
-    """A model of a job: what is sent to it besides messages, what a request costs, and what it was spared."""
-
-    model: str
-    parameters: Mapping[str, Any]
-    left_out: tuple[str, ...]
-    price: Price
-
-
-class Way(msgspec.Struct, frozen=True):
-    """One way in which a job asks: its models, cheapest first. It has the ``name`` of a variant where several are
-    compared."""
-
-    name: str
-    tiers: tuple[Tier, ...]
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -96,7 +80,7 @@ class Job(msgspec.Struct, frozen=True):
     def asks(self) -> list[Asks]:
         """For each way, the steps of the ask, with the model that is asked and what a request costs; the strongest
         where it has no such step."""
-        return [[(step, *_named(way, step.tier)) for step in self.ask.steps] for way in self.ways]
+        return [[(step, *named(way, step.tier)) for step in self.ask.steps] for way in self.ways]
 
     @property
     def target(self) -> str | None:
@@ -259,7 +243,8 @@ def bind(
     subjects, ways, left_out = [], [], []
     for name, variant in variants(spec).items():
         tiers = tuple(
-            Tier(model, *_parameters(variant, model, several), price_of(spec, world, model)) for model in variant.models
+            Tier(model, *parameters_of(variant, model, several), price_of(spec, world, model))
+            for model in variant.models
         )
         subject = Subject(
             provider,
@@ -290,16 +275,3 @@ def price_of(spec: JobSpec, world: World, model: str) -> Price:
 def endpoint_of(spec: JobSpec, world: World) -> Endpoint:
     """The job's endpoint with its key. Raises MissingKey, SpecError."""
     return choose_endpoint(spec.api, world.environ, {*world.allow_hosts, *world.config.allow_hosts})
-
-
-def _named(way: Way, tier: int) -> tuple[str, Price]:
-    found = way.tiers[min(tier, len(way.tiers) - 1)]
-    return found.model, found.price
-
-
-def _parameters(spec: JobSpec, model: str, several: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What is sent to ``model``, and what it refuses and is spared, where it shares its parameters with others."""
-    shared = several or len(spec.models) > 1
-    refused = {name for name, _ in catalog.problems(model, spec.parameters)} if shared else set()
-    kept = {name: value for name, value in spec.parameters.items() if name not in refused}
-    return kept, tuple(sorted(refused))

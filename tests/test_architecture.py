@@ -95,6 +95,7 @@ READING_ORDER = [
     "statement",
     "delivery",
     "precedence",
+    "ways",
     "job",
     "calibration",
     "foresight",
