@@ -83,12 +83,11 @@ def _commit() -> str:
 
 def _publish(name: str, line: str) -> None:
     """Put the figure into the table of the page, in place of the one that stood there."""
-    page = [each for each in PAGE.read_text().splitlines() if not each.startswith(f"| `{name}` |")]
-    page.insert(page.index(HEAD) + 2, line)
+    page = PAGE.read_text().splitlines()
     start = page.index(HEAD) + 2
     end = next(place for place in range(start, len(page)) if not page[place].startswith("|"))
-    page[start:end] = sorted(page[start:end])
-    PAGE.write_text("\n".join(page) + "\n")
+    others = [each for each in page[start:end] if not each.startswith(f"| `{name}` |")]
+    PAGE.write_text("\n".join([*page[:start], *sorted([*others, line]), *page[end:], ""]))
 
 
 if __name__ == "__main__":

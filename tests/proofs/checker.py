@@ -176,7 +176,7 @@ def _money(evidence: Evidence, results: list[Row], ledger: list[Row], summary: R
         yield f"rows have {shares} + {departed} departed credits, the summary {total}, the ledger {certain}"
     if departed and not evidence.departed:
         yield f"{departed} credits are said to be for rows that left"
-    if doubts > most - certain or (doubts < most - certain and not departed):
+    if doubts > most - certain or (doubts < most - certain and not evidence.departed):
         yield f"rows have {doubts} credits in doubt, the ledger {most - certain}"
     billed = _sum(evidence.bill)
     if not certain <= billed <= most:

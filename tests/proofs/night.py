@@ -168,10 +168,12 @@ def live_through(path: Path, seed: int) -> Night:
                 cap = max(cap + rng.randint(-5, 20), 1)
             processes += 1
             killed += process(world, books, faults, fate, cap, rng)
+        if departed := rng.random() < 0.3:
+            world.edit(rng)
         for _ in range(3):  # in peace: the last word of rows that failed, or were held in doubt
             processes += 1
             process(world, books, Faults(), Fate(None, None), None, rng, peace=True)
-        world.judge([record.as_json() for record in books], once=pack == 1 and not cascade)
+        world.judge([record.as_json() for record in books], once=pack == 1 and not cascade, departed=departed)
     except Broken as broken:
         raise Broken(f"seed {seed}: {broken}") from None
     return Night(processes, killed, len(books))
@@ -199,7 +201,7 @@ def process(
     peace: bool = False,
 ) -> bool:
     """One process's life; ``books`` is the account's bill, over all of them. Returns whether it was killed."""
-    key = AnswerKey(world.told([row["text"] for row in world.table[: world.distinct]]))
+    key = AnswerKey(world.told(world.texts))
     emulator = Emulator(answers=key, faults=faults, latency_s=0.01)
     emulator._bill.attempts, emulator._bill.credits = books, sum(record.credits for record in books)
     begun_with = emulator.billed

@@ -74,7 +74,7 @@ class Noted(EmulatorTransport):
 
 
 def knowing(world: World, **more: Any) -> Emulator:
-    return Emulator(answers=AnswerKey(world.told([row["text"] for row in world.table[: world.distinct]])), **more)
+    return Emulator(answers=AnswerKey(world.told(world.texts)), **more)
 
 
 def record(path: Path, before: bytes = b"", emulator: Emulator | None = None) -> Tape:

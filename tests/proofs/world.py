@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 import sys
 from collections.abc import Sequence
 from hashlib import sha256
@@ -29,9 +30,15 @@ class World:
         self.bill, self.spec = path / "bill.jsonl", path / "job.json"
         texts = [f"thing {n:04}." for n in (*range(rows), *range(twins))]
         self.table = [{"id": f"{place:05}", "text": text} for place, text in enumerate(texts)]
-        self.distinct = rows
+        self.distinct, self.texts = rows, texts[:rows]
         write_table(path / "rows.csv", self.table)
-        write_table(path / "answers.csv", self.told(texts[:rows]))
+        write_table(path / "answers.csv", self.told(self.texts))
+
+    def edit(self, rng: random.Random) -> None:
+        """Put the rows into another order, and take some away."""
+        rng.shuffle(self.table)
+        del self.table[rng.randint(len(self.table) * 2 // 3, len(self.table)) or 1 :]
+        write_table(self.path / "rows.csv", self.table)
 
     @staticmethod
     def told(texts: Sequence[str]) -> list[dict[str, str]]:
