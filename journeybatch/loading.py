@@ -22,6 +22,8 @@ _PATHS = {
     "notify.metrics",
 }
 _REPLACES = {
+    "input.path": {"database", "query"},
+    "input.database": {"path", "format", "sheet"},
     "api.base_url": {"kind"},
     "api.kind": {"base_url"},
     "prompt.user": {"messages", "file"},

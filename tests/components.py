@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import mkdtemp
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,13 +39,13 @@ def _unprivileged() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The URL, with a password, of a PostgreSQL server of these tests' own."""
     binaries = _binaries()
     if binaries is None:
         assert not os.environ.get("CI"), "CI needs PostgreSQL's server: apt-get install postgresql"
         pytest.skip("PostgreSQL's server is not installed here (initdb was not found)")
-    folder = Path(subprocess.check_output(["mktemp", "-d", "/tmp/jb-pg-XXXXXX"], text=True).strip())
+    folder = Path(mkdtemp(prefix="jb-pg-"))  # pytest's own is root's alone, and too long for a socket's name
     who = _unprivileged()
     if who:
         os.chown(folder, who["user"], who["group"])

@@ -422,3 +422,8 @@ def test_a_job_is_loaded_as_itself_or_with_changes(tmp_path):
 def test_pathlike_values_from_python_are_paths(tmp_path):
     job = load_job({**JOB, "input": tmp_path / "a.csv", "output": tmp_path / "out"})
     assert (job.input.path, job.output) == (str(tmp_path / "a.csv"), tmp_path / "out")
+
+
+def test_another_table_takes_the_place_of_a_query():
+    job = {**JOB, "input": {"database": "sqlite:///a.db", "query": "select 1"}}
+    assert load_job(job, {"input.path": "b.csv"}).input.database is None
