@@ -87,7 +87,7 @@ def record(path: Path, before: bytes = b"", emulator: Emulator | None = None) ->
         (world.output / "journal").write_bytes(before)
     recorder, seen = Recorder(path), len(emulator.attempts)
     with recorder.recording():
-        report = api.run(world.job(), transport=Noted(emulator, recorder.events), seed=1)
+        report = api.run(world.job(), transport=Noted(emulator, recorder.events), seed=1, yes=True)
     assert report.exit_code == 0, report.message
     return Tape(world, before, seen, recorder.events, emulator)
 
