@@ -28,6 +28,7 @@ VERBS = {
     "emulate": "starting",
     "init": "starting",
     "schema": "starting",
+    "doctor": "doctor",
 }
 """Each verb and the module it lives in (and its name there, if that is another), imported when it is called: start-up
 time is a promise."""
