@@ -18,6 +18,7 @@ VERBS = {
     "plan": "running",
     "eval": "evaluating:evaluate",
     "status": "looking",
+    "runs": "watching",
     "show": "looking",
     "export": "looking",
     "verify": "looking",
