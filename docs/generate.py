@@ -62,6 +62,10 @@ def cli() -> str:
     for verb in journeybatch.list_commands(context):
         command = journeybatch.get_command(context, verb)
         parts += [f"## `{verb}`", help_of(command, context)]
+        if isinstance(command, click.Group):
+            within = click.Context(command, info_name=verb, parent=context)
+            for name, inner in command.commands.items():
+                parts += [f"### `{verb} {name}`", help_of(inner, within)]
     return "\n\n".join(parts) + "\n"
 
 

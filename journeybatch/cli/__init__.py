@@ -23,6 +23,7 @@ VERBS = {
     "export": "looking",
     "verify": "looking",
     "report": "reporting",
+    "batch": "batch",
     "models": "asking",
     "account": "asking",
     "chat": "asking",
