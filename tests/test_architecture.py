@@ -22,6 +22,7 @@ READING_ORDER = [
     "escalation",
     "yamlfile",
     "shapes",
+    "promptfile",
     "sections",
     "economy",
     "variants",
