@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -396,3 +399,10 @@ def test_closed_standard_streams_change_nothing(job: Path) -> None:
         process.stderr.close()
         assert process.wait(timeout=20) == 0
     assert pl.read_parquet(job.parent / "out" / "results.parquet")["jb_status"].to_list() == ["answered"] * 3
+
+
+def test_a_shell_completes_verbs(tmp_path: Path) -> None:
+    words = {"COMP_WORDS": "journeybatch do", "COMP_CWORD": "1", "_JOURNEYBATCH_COMPLETE": "bash_complete"}
+    command = [sys.executable, "-m", "journeybatch"]
+    said = subprocess.run(command, env=os.environ | words, capture_output=True, text=True, timeout=20, check=False)
+    assert said.stdout.split() == ["plain,doctor"], said.stderr
