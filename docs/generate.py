@@ -47,8 +47,13 @@ nothing is ever silently ignored.
 
 
 def pages() -> dict[Path, str]:
-    """The generated pages: their paths and texts."""
-    return {DOCS / "job-spec.md": job_spec(), DOCS / "cli.md": cli()}
+    """The generated pages: their paths and texts; and the schema that the sample jobs name in their first line."""
+    schema = json.dumps(spec.schema(), indent=2, ensure_ascii=False) + "\n"
+    return {
+        DOCS / "job-spec.md": job_spec(),
+        DOCS / "cli.md": cli(),
+        DOCS.parent / "jobs" / "job.schema.json": schema,
+    }
 
 
 def cli() -> str:
@@ -62,6 +67,10 @@ def cli() -> str:
     for verb in journeybatch.list_commands(context):
         command = journeybatch.get_command(context, verb)
         parts += [f"## `{verb}`", help_of(command, context)]
+        if isinstance(command, click.Group):
+            within = click.Context(command, info_name=verb, parent=context)
+            for name, inner in command.commands.items():
+                parts += [f"### `{verb} {name}`", help_of(inner, within)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -46,6 +46,9 @@ def _table(given: Mapping[str, Any]) -> Iterator[wording.Problem]:
 
 def checked(spec: JobSpec) -> Iterator[wording.Problem]:
     """Problems between the keys of a job whose every key is right by itself."""
+    if spec.prompt.file is not None and spec.eval is None and len(spec.models) == 1:
+        for name, message in catalog.problems(spec.models[0], spec.parameters):
+            yield ("parameters", name), message, True
     cascade = any(len(job.models) > 1 for job in variants(spec).values())
     packs = spec.pack.rows != 1
     if packs and spec.stream:

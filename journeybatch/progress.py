@@ -150,7 +150,7 @@ def plain_line(numbers: Numbers, ledger: Ledger, limiter: Limiter, seconds: floa
     """The state of a job as one line for a log."""
     done = numbers.answered + numbers.failed
     rate = numbers.done_here / seconds if seconds else 0.0
-    left = f", {_duration(numbers.pending / rate)} left" if rate else ""
+    left = f", {duration(numbers.pending / rate)} left" if rate else ""
     return f"{done}/{numbers.total} rows, {rate:.1f} rows/s{left}, {_facts(numbers, ledger, limiter)}"
 
 
@@ -168,7 +168,8 @@ def _facts(numbers: Numbers, ledger: Ledger, limiter: Limiter) -> str:
     return ", ".join(facts)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A span of time, as short as people say it."""
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     return f"{hours}h{m:02d}m" if hours else f"{m}m{s:02d}s" if m else f"{s}s"

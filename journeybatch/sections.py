@@ -19,6 +19,7 @@ from pydantic import (
 
 from journeybatch.addresses import DatabaseUrl
 from journeybatch.deadline import Clock
+from journeybatch.promptfile import PromptFile, read_prompt
 from journeybatch.shapes import (
     EnvName,
     FailureLimit,
@@ -31,7 +32,6 @@ from journeybatch.shapes import (
     Words,
     is_loopback,
     is_url,
-    read_text,
 )
 
 Role = Literal["system", "user", "assistant"]
@@ -115,10 +115,11 @@ class PromptSpec(Section):
     )
     file: FilePath | None = Field(
         default=None,
-        description="A text file with the user message. Relative to the job file.",
+        description="A file with the prompt: plain text for a user message, or front matter and messages, as in "
+        "`.prompty`. Relative to the job file.",
         examples=["prompts/classify.md"],
     )
-    _text: str = PrivateAttr("")
+    _told: PromptFile = PrivateAttr(PromptFile(()))
 
     @model_validator(mode="after")
     def _one_form(self) -> PromptSpec:
@@ -126,7 +127,9 @@ class PromptSpec(Section):
         if sum(forms) != 1 or (self.turns is not None and self.system is not None):
             raise ValueError("expected one of 'user' (with 'system' or without), 'messages' and 'file'")
         if self.file is not None:
-            self._text = read_text(self.file)
+            self._told = read_prompt(self.file)
+            if self.system is not None and [role for role, _ in self._told.messages] != ["user"]:
+                raise ValueError(f"{self.file} has messages of its own: leave out 'system'")
         return self
 
     @property
@@ -135,7 +138,7 @@ class PromptSpec(Section):
         if self.turns is not None:
             return tuple((turn.role, turn.content) for turn in self.turns)
         system: tuple[tuple[Role, str], ...] = () if self.system is None else (("system", self.system),)
-        return (*system, ("user", self._text if self.user is None else self.user))
+        return (*system, *(self._told.messages if self.user is None else (("user", self.user),)))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PromptSpec) and self.messages == other.messages

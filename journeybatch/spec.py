@@ -38,7 +38,7 @@ from journeybatch.shapes import (
     Text,
     origin,
 )
-from journeybatch.variants import Eval, spread
+from journeybatch.variants import Eval, filled, spread
 
 __all__ = [
     "Answer",
@@ -160,6 +160,7 @@ class JobSpec(Section):
         if not isinstance(data, dict):
             return data
         name = data.get("name", origin(info).name)
+        data = filled(data, origin(info).folder)
         return {"name": name, "output": f"runs/{name}", **_first_variant(data), **data}
 
     @property
@@ -243,8 +244,8 @@ def plain(spec: JobSpec) -> dict[str, Any]:
     data: dict[str, Any] = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
     data["parameters"] = spec.model_dump(mode="json", include={"parameters"})["parameters"]  # null is a value there
     if spec.prompt.file is not None:
-        del data["prompt"]["file"]
-        data["prompt"]["user"] = dict(spec.prompt.messages)["user"]
+        turns = [{"role": role, "content": text} for role, text in spec.prompt.messages]
+        data["prompt"] = {"messages": turns}
     if spec.answer.contract.structured:
         del data["answer"]["column"]  # its default, and no companion of fields
     if spec.input.frame is not None:

@@ -6,16 +6,19 @@ job: there is no second road to the endpoint.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from itertools import product
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
 from journeybatch.economy import Models
+from journeybatch.promptfile import PromptFile, read_prompt
 from journeybatch.sections import PromptSpec, Section, expand_prompt
-from journeybatch.shapes import Shorthand, Text
+from journeybatch.shapes import Shorthand, Text, absolute
 
 GRID = ("prompts", "models", "parameters")
 MOST_VARIANTS = 200
@@ -32,6 +35,44 @@ def spread(value: Any) -> Any:
     for cells in product(*axes):
         found["/".join(label for label, _ in cells)] = {key: item for _, part in cells for key, item in part.items()}
     return _capped(found)
+
+
+def filled(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The keys of a job, with what its prompt files say of ``model`` and ``parameters`` where it does not itself; in an
+    evaluation, where neither it nor the variant does. Files that cannot be read are left to be complained about."""
+    section = data.get("eval")
+    if not isinstance(section, Mapping):
+        return {**data, **_under(data, {}, _told(data.get("prompt"), folder))}
+    try:
+        variants = spread(section.get("variants"))
+    except ValueError:
+        variants = None
+    if not isinstance(variants, Mapping) or not all(isinstance(each, Mapping) for each in variants.values()):
+        return dict(data)
+    own = {
+        name: {**each, **_under(each, data, _told(each.get("prompt", data.get("prompt")), folder))}
+        for name, each in variants.items()
+    }
+    return {**data, "eval": {**section, "variants": own}} if own != variants else dict(data)
+
+
+def _under(own: Mapping[str, Any], shared: Mapping[str, Any], told: PromptFile) -> dict[str, Any]:
+    """What a prompt file adds to a job's or a variant's ``own`` keys; ``shared`` are those of the job around it."""
+    given, around = own.get("parameters") or {}, shared.get("parameters") or {}
+    if not isinstance(given, Mapping) or not isinstance(around, Mapping):
+        return {}
+    added = {name: value for name, value in told.parameters.items() if name not in around}
+    named = told.model is not None and "model" not in own and "model" not in shared
+    return ({"model": told.model} if named else {}) | ({"parameters": {**added, **given}} if added else {})
+
+
+def _told(prompt: Any, folder: Path) -> PromptFile:
+    """What the file of a prompt says; nothing, where there is none that can be read."""
+    file = prompt.get("file") if isinstance(prompt, Mapping) else None
+    try:
+        return read_prompt(absolute(os.fspath(file), folder)) if file else PromptFile(())
+    except (TypeError, ValueError):
+        return PromptFile(())
 
 
 def _capped(value: Any) -> Any:

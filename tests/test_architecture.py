@@ -24,6 +24,7 @@ READING_ORDER = [
     "shapes",
     "addresses",
     "deadline",
+    "promptfile",
     "sections",
     "outlets",
     "economy",

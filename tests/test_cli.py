@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -408,3 +411,10 @@ def test_a_log_of_json_lines_has_one_object_a_line(job, call):
     (line,) = [json.loads(line) for line in said.err.splitlines()]
     assert (said.code, line["level"]) == (2, "error")
     assert "there is no" in line["message"]
+
+
+def test_a_shell_completes_verbs(tmp_path: Path) -> None:
+    words = {"COMP_WORDS": "journeybatch do", "COMP_CWORD": "1", "_JOURNEYBATCH_COMPLETE": "bash_complete"}
+    command = [sys.executable, "-m", "journeybatch"]
+    said = subprocess.run(command, env=os.environ | words, capture_output=True, text=True, timeout=20, check=False)
+    assert said.stdout.split() == ["plain,doctor"], said.stderr

@@ -18,16 +18,19 @@ VERBS = {
     "plan": "running",
     "eval": "evaluating:evaluate",
     "status": "looking",
+    "runs": "watching",
     "show": "looking",
     "export": "looking",
     "verify": "looking",
     "report": "reporting",
+    "batch": "batch",
     "models": "asking",
     "account": "asking",
     "chat": "asking",
     "emulate": "starting",
     "init": "starting",
     "schema": "starting",
+    "doctor": "doctor",
 }
 """Each verb and the module it lives in (and its name there, if that is another), imported when it is called: start-up
 time is a promise."""

@@ -72,7 +72,7 @@ def _measure(model: str, api: str | None, world: World, *, yes: bool, as_json: b
 
     from journeybatch.measuring import MOST_CREDITS, measure
 
-    endpoint = _EMULATOR if api == "emulator" else _endpoint(api, world.allow_hosts, world)
+    endpoint = endpoint_at(api, world.allow_hosts, world)
     if not (endpoint.emulated or yes):
         _agree(f"Measuring {screen.safe(model)} at {endpoint.provider} costs up to {MOST_CREDITS} credits.")
 
@@ -128,6 +128,11 @@ def _api(api: str | None) -> Api:
         raise SpecError(
             f"--api {screen.safe(api)}: expected journeyapi, emulator, or a base URL such as https://host/api/v1"
         ) from None
+
+
+def endpoint_at(api: str | None, allow_hosts: tuple[str, ...], world: World) -> Endpoint:
+    """The endpoint that ``--api`` names, with its key. Raises MissingKey, SpecError."""
+    return _EMULATOR if api == "emulator" else _endpoint(api, allow_hosts, world)
 
 
 def _endpoint(api: str | None, allow_hosts: tuple[str, ...], world: World) -> Endpoint:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from journeybatch import yamlfile
 from journeybatch.cli import screen
 from journeybatch.cli.environment import load, read_world
 from journeybatch.cli.reporting import write_evaluation
 from journeybatch.cli.running import options_of, overridden, overrides, tell_plan, tell_run
 from journeybatch.directory import EVALUATION
 from journeybatch.errors import JobError
+from journeybatch.loading import load_job
 from journeybatch.summary import write_text
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command("eval")
-@overrides
+@partial(overrides, required=False)
 @click.option("--fresh", is_flag=True, help="Start over; the old output directory is kept beside it.")
 @click.option("--yes", is_flag=True, help="Answer yes to questions about cost.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -34,8 +37,18 @@ if TYPE_CHECKING:
 )
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="JUnit XML for a CI server.")
 @click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", help="A summary for a pull request.")
+@click.option(
+    "--from", "source", type=click.Path(path_type=Path), metavar="FILE", help="Make a job of a promptfooconfig.yaml."
+)
+@click.option("--to", type=click.Path(path_type=Path), metavar="JOB.yaml", help="The job that --from makes.")
 def evaluate(against: Path | None, junit: Path | None, markdown: Path | None, **given: Any) -> None:
     """Evaluate the variants of JOB over its table, or carry on where it stopped."""
+    source, to = given.pop("source"), given.pop("to")
+    if (source is None) == (given["job"] is None) or (to is not None and source is None):
+        raise click.UsageError("expected a JOB, or --from FILE with or without --to JOB.yaml")
+    if source is not None:
+        _convert(source, to, given["api"])
+        return
     from journeybatch.evaluation import telling
     from journeybatch.evaluation.story import evaluate
 
@@ -68,6 +81,34 @@ def evaluate(against: Path | None, junit: Path | None, markdown: Path | None, **
     if wrong:
         screen.stderr().line(screen.safe(wrong))
     raise click.exceptions.Exit(ended.exit_code)
+
+
+def _convert(source: Path, to: Path | None, api: str | None) -> None:
+    """Write the evaluation that a promptfoo configuration asks for, and say what of that is not in it."""
+    from journeybatch.evaluation.scorers import parse
+    from journeybatch.interchange.promptfoo import convert
+
+    path = to or source.with_name(f"{source.stem}-eval.yaml")
+    table = path.with_name(f"{path.stem}-rows.jsonl")
+    found = convert(source)
+    job = {"name": path.stem, "input": table.name, **({"api": api} if api else {}), **found.job}
+    load_job({**job, "output": "runs"})
+    try:
+        parse(job["eval"]["scorers"])
+    except ValueError as error:
+        raise JobError(f"{source}: {error}") from None
+    for each in (path, table):
+        if each.exists():
+            raise JobError(f"{each} is already there; name another job with --to")
+    try:
+        table.write_text(found.table(), encoding="utf-8")
+        path.write_text(f"# From {source.name}.\n{yamlfile.write(job)}", encoding="utf-8")
+    except OSError as error:
+        raise JobError(f"{error.filename}: cannot be written: {error.strerror}") from None
+    for note in found.notes:
+        screen.stderr().line(f"left out: {screen.safe(note)}")
+    screen.out(f"{path}: {len(found.rows)} rows, {len(job['eval']['variants'])} variants")
+    screen.out(f"now: journeybatch plan {path}, journeybatch eval {path}")
 
 
 def _tell(found: Evaluation) -> None:

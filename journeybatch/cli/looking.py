@@ -14,6 +14,7 @@ from journeybatch.attempts import CHARGES, request_name
 from journeybatch.audit import audit
 from journeybatch.cli import screen
 from journeybatch.cli.environment import load, read_world
+from journeybatch.cli.watching import watch
 from journeybatch.delivery import deliver, undelivered
 from journeybatch.errors import Damaged, OutputError, RunLocked
 from journeybatch.export import export as export_table
@@ -41,18 +42,32 @@ def directory_of(target: str) -> Path:
 
 def history_of(directory: Path) -> History:
     """The history in an output directory. Raises OutputError where there is none."""
-    journal = directory / NAME
-    if not journal.exists():
+    check_journal(directory)
+    return read_history(directory / NAME)
+
+
+def check_journal(directory: Path) -> None:
+    """Raises OutputError where there is no journal."""
+    if not (directory / NAME).exists():
         raise OutputError(f"{directory}: there is no journal here; nothing ever ran in this directory")
-    return read_history(journal)
 
 
 @click.command()
 @click.argument("target", metavar="DIR-or-JOB")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def status(target: str, as_json: bool) -> None:
+@click.option("--watch", "watching", is_flag=True, help="Show it anew about once a second, until the run ends.")
+def status(target: str, as_json: bool, watching: bool) -> None:
     """How far a run is, also while another process runs it."""
     directory = directory_of(target)
+    if watching:
+        if as_json:
+            raise click.UsageError("--watch is for people: leave out --json, or ask again and again without --watch")
+        check_journal(directory)
+        try:
+            watch(directory)
+        except KeyboardInterrupt:
+            screen.stderr().line("no longer watched; the run goes on")
+            return
     history = history_of(directory)
     running = locked(directory / NAME)
     run = history.run

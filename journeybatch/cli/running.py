@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 
-def overrides(command: Command) -> Command:
-    """The options that ``run`` and ``plan`` share."""
+def overrides(command: Command, *, required: bool = True) -> Command:
+    """The options that ``run``, ``plan`` and ``eval`` share, and the job, which may be ``required``."""
     for option in reversed(
         (
-            click.argument("job", type=click.Path()),
+            click.argument("job", type=click.Path(), required=required),
             click.option("--limit", type=click.IntRange(min=0), help="First N rows only."),
             click.option("--model", help="Another model."),
             click.option("--concurrency", type=int, help="Requests in flight at most."),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from journeybatch.progress import Screen
@@ -40,9 +41,26 @@ def out_table(
     for row in rows:
         table.add_row(*(safe(cell) for cell in row))
     console = Console(file=sys.stdout, highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 160  # a pipe has no edge to fold at, and who reads it wants a line for each row
     with console.capture() as drawn:
         console.print(table)
     out("\n".join(line.rstrip() for line in drawn.get().splitlines()))
+
+
+@contextmanager
+def drawn() -> Iterator[Callable[[str], None] | None]:
+    """A function that draws text in place of what it drew before; None where there is no terminal that can."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console(file=sys.stdout, highlight=False, markup=False)
+    if not console.is_terminal or console.is_dumb_terminal:
+        yield None
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        yield lambda text: live.update(Text(text), refresh=True)
 
 
 def safe(value: object) -> str:

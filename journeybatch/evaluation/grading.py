@@ -13,7 +13,7 @@ from journeybatch.evaluation import judge as judging
 from journeybatch.evaluation.judge import Judge
 from journeybatch.evaluation.score import Score
 from journeybatch.evaluation.scorers import parse
-from journeybatch.evaluation.scoring import Ready, final, ready, score
+from journeybatch.evaluation.scoring import Ready, final, is_blank, ready, score
 from journeybatch.job import Job
 from journeybatch.spec import JobSpec
 
@@ -63,7 +63,7 @@ def bind_scorers(spec: JobSpec, job: Job) -> Grading:
         bound = [ready(each, spec.answer.contract, columns, target, folder, prefix) for each in scorers]
     except SpecError as error:
         raise SpecError(f"eval.scorers: {error}") from None
-    return Grading(tuple(bound), any(each.weight != 1 for each in scorers))
+    return Grading(tuple(bound), any(each.weight is not None for each in scorers))
 
 
 def graded(
@@ -81,20 +81,28 @@ def graded(
         frame = _told([final(each.scorer, one) for one in judged[name]]) if each.scorer.asks else score(each, results)
         found[name] = places.with_columns(scorer=pl.lit(name)).hstack(frame)
     if grading.weighted:
-        found = {OVERALL: _overall(grading, found)} | found
+        found = {OVERALL: _overall(grading, found, results)} | found
     return pl.concat(found.values())
 
 
-def _overall(grading: Grading, found: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """The weighted mean of all scores; unscored where any of them is."""
+def _overall(grading: Grading, found: Mapping[str, pl.DataFrame], results: pl.DataFrame) -> pl.DataFrame:
+    """The weighted mean of all scores; unscored where any of them is. A scorer with a target column of its own has no
+    say about rows where that is empty."""
     import polars as pl
 
+    sums, whole = pl.lit(0.0), pl.lit(0.0)
+    for each in grading.scorers:
+        value, weight = pl.lit(found[each.scorer.name]["value"]), each.scorer.weight or 1.0
+        has_say = pl.lit(True)
+        if each.scorer.target:
+            has_say = pl.lit(pl.Series([not is_blank(target) for target in results[each.targets].to_list()]))
+        sums += pl.when(has_say).then(value * weight).otherwise(0.0)
+        whole += pl.when(has_say).then(weight).otherwise(0.0)
     first = found[grading.scorers[0].scorer.name]
-    weights = {each.scorer.name: each.scorer.weight for each in grading.scorers}
-    whole = sum(weights.values())
-    sums = pl.select(sum(found[name]["value"] * weight for name, weight in weights.items()) / whole).to_series()
-    none = pl.lit(None, pl.String)
-    return first.with_columns(scorer=pl.lit(OVERALL), value=sums, answer=none, explanation=pl.lit(""))
+    mean = pl.when(whole > 0).then(sums / whole)
+    return first.with_columns(
+        scorer=pl.lit(OVERALL), value=mean, answer=pl.lit(None, pl.String), explanation=pl.lit("")
+    )
 
 
 def _told(scores: Sequence[Score]) -> pl.DataFrame:

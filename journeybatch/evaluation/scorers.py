@@ -80,7 +80,8 @@ KINDS: dict[str, Kind] = {
 class Scorer(msgspec.Struct, frozen=True):
     """One scorer of a job. ``kind`` is its name in ``KINDS``. ``value`` is a target given in the job, None for the
     row's, which stands in the column ``target`` (empty: the evaluation's). ``field``: which field of the answer it
-    looks at (empty: the only one). With a ``threshold``, scores from there on count 1 and others 0."""
+    looks at (empty: the only one). With a ``threshold``, scores from there on count 1 and others 0. Where one has a
+    ``weight``, those without weigh 1."""
 
     kind: str
     name: str
@@ -89,7 +90,7 @@ class Scorer(msgspec.Struct, frozen=True):
     value: Any = None
     field: str = ""
     target: str = ""
-    weight: float = 1.0
+    weight: float | None = None
     threshold: float | None = None
 
     @property

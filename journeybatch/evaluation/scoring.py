@@ -105,7 +105,7 @@ def _columns(ready: Ready, results: pl.DataFrame) -> tuple[list[Any], list[Any],
     for place, status in enumerate(results[f"{ready.prefix}jb_status"]):
         if status != "answered":
             scores[place] = unscored(f"the row has no reply ({errors[place] if status == 'failed' else status})")
-        elif KINDS[scorer.kind].target and _is_blank(wanted[place]):
+        elif KINDS[scorer.kind].target and is_blank(wanted[place]):
             scores[place] = _NO_TARGET
         elif said[place] is None and not own:
             scores[place] = final(scorer, _NULL)
@@ -117,7 +117,8 @@ def _columns(ready: Ready, results: pl.DataFrame) -> tuple[list[Any], list[Any],
     return said, wanted, scores
 
 
-def _is_blank(target: Any) -> bool:
+def is_blank(target: Any) -> bool:
+    """Whether a cell is no target."""
     return target is None or (isinstance(target, str) and not target.strip())
 
 

@@ -1,0 +1,1 @@
+"""Other tools' files, into ours and out of them."""

@@ -1,0 +1,161 @@
+"""OpenAI's Batch files: what goes in comes out again, and what a job cannot say is an error that names its line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import Flow
+from hypothesis import given
+from hypothesis import strategies as st
+from openai.types.chat import ChatCompletion
+
+from journeybatch.errors import TableError
+from journeybatch.interchange.batch import read_batches
+
+Call = Callable[..., SimpleNamespace]
+BODY: dict[str, Any] = {"model": "deepseek-chat", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def line(custom_id: str = "a", **body: Any) -> dict[str, Any]:
+    return {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": BODY | body}
+
+
+def written(path: Path, lines: list[Any]) -> Path:
+    path.write_text("".join(f"{text if isinstance(text, str) else json.dumps(text)}\n" for text in lines))
+    return path
+
+
+def says(role: str, content: Any, **more: Any) -> dict[str, Any]:
+    return {"role": role, "content": content, **more}
+
+
+def test_the_way_there_and_back_asks_the_same_and_answers_under_the_same_ids(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = [
+        line("one", messages=[says("system", "Be brief."), says("user", "{{ not }} a template\n")], max_tokens=9),
+        line("two", messages=[says("system", ""), says("user", 'quotes " and \\ and ü')], max_tokens=9),
+        line("three", model="gpt-4o", messages=[says("user", "hello"), says("assistant", "hi"), says("user", "so?")]),
+        line("four", messages=[says("system", "Be brief."), says("user", "{{ not }} a template\n")], max_tokens=9),
+    ]
+    assert call("batch", "import", written(tmp_path / "in.jsonl", asked), "--api", "emulator").code == 0
+    sent = []
+    for job, rows in (("in", 3), ("in-2", 1)):
+        assert call("run", f"{job}.yaml", "--quiet").code == 0
+        sent += [json.loads(call("show", f"runs/{job}", row, "--json").out)["messages"] for row in range(rows)]
+    assert sent == [asked[place]["body"]["messages"] for place in (0, 1, 3, 2)]
+    assert call("batch", "export", "runs/in", "in-2.yaml", "--to", "out.jsonl").code == 0
+    lines = [json.loads(text) for text in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [told["custom_id"] for told in lines] == ["one", "two", "four", "three"]
+    assert len({told["id"] for told in lines}) == 4
+    for told in lines:
+        assert told.keys() == {"id", "custom_id", "response", "error"}
+        assert told["error"] is None
+        assert told["response"]["status_code"] == 200
+        assert told["response"]["request_id"]
+        completion = ChatCompletion.model_validate(told["response"]["body"])
+        assert completion.choices[0].message.content
+    assert call("batch", "import", "in.jsonl").code == 2, "nothing is overwritten"
+
+
+def test_rows_without_an_answer_have_an_error_and_a_file_of_their_own(flow: Flow, call: Call) -> None:
+    flow.run(limits={"credits": 5})
+    good, bad = flow.path / "good.jsonl", flow.path / "bad.jsonl"
+    assert call("batch", "export", flow.output, "--to", good, "--errors", bad, "--id", "id").code == 0
+    answered, others = ([json.loads(text) for text in path.read_text().splitlines()] for path in (good, bad))
+    assert (len(answered), len(others)) == (5, 7)
+    assert answered[0]["custom_id"] == "00000"
+    assert all(told["response"] is None and told["error"]["code"] == "pending" for told in others)
+    assert call("batch", "export", flow.output, "--to", good).code == 0
+    assert len(good.read_text().splitlines()) == 12
+
+
+def test_a_row_of_a_pack_gets_a_completion_made_of_its_text(flow: Flow, call: Call) -> None:
+    flow.run(pack=4, answer={"fields": {"word": "string"}})
+    to = flow.path / "out.jsonl"
+    said = call("batch", "export", flow.output, "--to", to)
+    assert said.code == 0, said.err
+    lines = [json.loads(text) for text in to.read_text().splitlines()]
+    assert [told["custom_id"] for told in lines] == [f"row-{row}" for row in range(12)]
+    for told in lines:
+        content = ChatCompletion.model_validate(told["response"]["body"]).choices[0].message.content
+        assert content is not None
+        assert "word" in json.loads(content)
+
+
+def test_samples_have_ids_of_their_own(flow: Flow, call: Call) -> None:
+    flow.run(samples=2)
+    to = flow.path / "out.jsonl"
+    call("batch", "export", flow.output, "--to", to, "--id", "id")
+    ids = [json.loads(text)["custom_id"] for text in to.read_text().splitlines()]
+    assert len(set(ids)) == len(ids) == 24
+
+
+def test_a_column_that_is_not_there_is_named(flow: Flow, call: Call) -> None:
+    flow.run()
+    said = call("batch", "export", flow.output, "--to", flow.path / "out.jsonl", "--id", "nr")
+    assert (said.code, "'nr'" in said.err) == (2, True)
+    assert not (flow.path / "out.jsonl").exists()
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "no JSON": ('{"custom_id": ', "not JSON"),
+    "no object": ("[1]", "expected a JSON object"),
+    "no id": (line("") | {"custom_id": 7}, "custom_id"),
+    "another method": (line() | {"method": "GET"}, "expected POST"),
+    "another url": (line() | {"url": "/v1/embeddings"}, "/v1/embeddings"),
+    "no body": (line() | {"body": None}, "body"),
+    "no model": (line(model=""), "body.model"),
+    "no messages": (line(messages=[]), "body.messages"),
+    "a stream": (line(stream=True), "stream: true"),
+    "tools": (line(tools=[]), "answer.fields"),
+    "several answers": (line(n=2), "n must be 1"),
+    "what the model refuses": (line(model="o3", temperature=1), "o3 does not support temperature"),
+    "a developer": (line(messages=[says("developer", "x")]), "`system` is nearest"),
+    "a picture": (line(messages=[says("user", [{"type": "image_url", "image_url": {"url": "x"}}])]), "expected text"),
+    "two parts": (line(messages=[says("user", [{"type": "text", "text": "x"}] * 2)]), "expected text"),
+    "a name": (line(messages=[says("user", "x", name="Ann")]), "messages[0].name"),
+    "a call": (line(messages=[says("assistant", None, tool_calls=[])]), "messages[0].tool_calls"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_a_job_cannot_say_is_refused_with_its_line(tmp_path: Path, what: str) -> None:
+    wrong, word = REFUSED[what]
+    path = written(tmp_path / "in.jsonl", [line("first"), "", wrong])
+    with pytest.raises(TableError, match="line 3: ") as error:
+        read_batches(path)
+    assert word in str(error.value)
+
+
+def test_an_id_that_comes_twice_names_both_lines_and_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    path = written(tmp_path / "in.jsonl", [line("a"), line("a"), "{"])
+    with pytest.raises(TableError, match="that of line 1") as error:
+        read_batches(path)
+    assert [text.split(", ")[1].split(":")[0] for text in str(error.value).splitlines()] == ["line 2", "line 3"]
+
+
+def test_an_empty_file_and_one_that_is_not_there_are_said(tmp_path: Path, call: Call) -> None:
+    for path in (written(tmp_path / "in.jsonl", []), tmp_path / "none.jsonl"):
+        said = call("batch", "import", path)
+        assert (said.code, path.name in said.err) == (2, True)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([{}, {"seed": 1}]), st.text()), min_size=1, max_size=8)
+)
+def test_lines_become_as_many_jobs_as_differ_and_none_is_lost(tmp_path_factory: Any, asked: list[Any]) -> None:
+    lines = [
+        line(str(number), model=model, messages=[says("user", text)], **more)
+        for number, (model, more, text) in enumerate(asked)
+    ]
+    batches = read_batches(written(tmp_path_factory.mktemp("batch") / "in.jsonl", lines))
+    assert len(batches) == len({(model, bool(more)) for model, more, _ in asked})
+    found = [json.loads(row) for batch in batches for row in batch.table().split("\n")[:-1]]
+    assert {row["custom_id"]: row["user"] for row in found} == {str(n): text for n, (_, _, text) in enumerate(asked)}
