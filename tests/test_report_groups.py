@@ -33,6 +33,8 @@ def test_of_many_groups_the_hardest_are_shown(flow, monkeypatch):
     assert note.text.endswith("3 groups. The 1 with the lowest scores.")
 
 
-@pytest.mark.parametrize(("wanted", "group"), [(WANTED, None), ([""] * 12, "kind")])
-def test_without_groups_or_scores_there_is_no_section(flow, wanted, group):
-    assert groups_section(appraised(flow, wanted, SAID, columns=GROUPS, group=group)) is None
+@pytest.mark.parametrize(("group", "scorer"), [(None, "equals"), ("kind", "number")])
+def test_without_groups_or_scores_there_is_no_section(flow, group, scorer):
+    found = appraised(flow, WANTED, SAID, columns=GROUPS, group=group, scorers=[scorer])
+    assert (found.found.variants[0].scores[scorer].value is None) == (scorer == "number")
+    assert groups_section(found) is None
