@@ -20,6 +20,8 @@ def test_an_evaluation_reads_back_as_it_was_found(flow):
 
 def test_a_price_without_an_end_reads_back(flow):
     found = appraised(flow, ["a", "b"], {"gpt-4o": ["x", "x"]})
+    told = json.loads((flow.output / "evaluation.json").read_text(), parse_constant=pytest.fail)
+    assert told["variants"][0]["price"]["interval"]["high"] is None
     assert found.found == evaluation_in(flow.output)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -93,9 +94,29 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         return {each.name: each for each in self.variants}[name]
 
     def json(self) -> dict[str, Any]:
-        """As it stands in evaluation.json: each comparison with its verdict and its sentence."""
+        """As it stands in evaluation.json: each comparison with its verdict and its sentence; a price without an upper
+        end has null there, since JSON has no infinity. ``read`` turns it back."""
         data: dict[str, Any] = msgspec.to_builtins(self)
+        for variant in data["variants"]:
+            for interval in _of_price(variant):
+                interval["high"] = None if interval["high"] == math.inf else interval["high"]
         for scorer, found in self.comparisons.items():
             for each, told in zip(found, data["comparisons"][scorer], strict=True):
                 told |= {"verdict": each.verdict, "sentence": sentence(each)}
         return data | {"passed": self.passed}
+
+
+def read(data: Any) -> Evaluation:
+    """The evaluation that ``Evaluation.json`` tells. Raises msgspec.ValidationError for anything else."""
+    for variant in data.get("variants") or () if isinstance(data, dict) else ():
+        for interval in _of_price(variant):
+            if interval.get("high", 0) is None:
+                interval["high"] = math.inf
+    return msgspec.convert(data, Evaluation)
+
+
+def _of_price(variant: Any) -> list[dict[str, Any]]:
+    """The interval of a variant's price, as JSON; none where there is no such mapping."""
+    price = variant.get("price") if isinstance(variant, dict) else None
+    interval = price.get("interval") if isinstance(price, dict) else None
+    return [interval] if isinstance(interval, dict) else []

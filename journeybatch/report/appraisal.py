@@ -12,7 +12,7 @@ import msgspec
 from journeybatch.directory import EVALUATION
 from journeybatch.errors import OutputError
 from journeybatch.evaluation.changes import SCORES
-from journeybatch.evaluation.outcome import Evaluation, Variant
+from journeybatch.evaluation.outcome import Evaluation, Variant, read
 from journeybatch.evaluation.telling import best_first
 from journeybatch.report.evidence import Evidence
 
@@ -73,7 +73,7 @@ def evaluation_in(directory: Path) -> Evaluation:
     """What stands in evaluation.json. Raises OutputError if that cannot be read."""
     path = directory / EVALUATION
     try:
-        return msgspec.convert(json.loads(path.read_text(encoding="utf-8")), Evaluation)
+        return read(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, msgspec.MsgspecError) as error:
         raise OutputError(f"{path}: cannot be read as an evaluation: {error}; {_AGAIN}") from None
 
