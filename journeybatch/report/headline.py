@@ -16,6 +16,7 @@ _STOPPED = {
     "failures": "Stopped, since more rows failed than the job allows",
     "disk": "Stopped, since the journal could not be written",
     "input": "Stopped, since the input changed meanwhile",
+    "sink": "Stopped, since a sink did not take the results",
     "signal": "Interrupted by a signal",
     "died": "Interrupted: the process died",
 }

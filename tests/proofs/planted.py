@@ -119,8 +119,8 @@ PLANTS = (
     Plant(
         "a row's share is rounded",
         "tally",
-        "credits += split(a.credits[i] * MICRO, len(asked))",
-        "credits += [a.credits[i] * MICRO // len(asked)] * len(asked)",
+        'return total // among + (pl.col("place") < total % among).cast(pl.Int64)',
+        "return total // among",
         "night",
         80,
     ),
