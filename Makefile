@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test prove check docs bench lock clean
+.PHONY: demo test prove foreign check docs bench lock clean
 
 demo: .venv/installed
 	$(BIN)/journeybatch run jobs/review-sentiment.yaml
@@ -15,6 +15,15 @@ test: .venv/tested
 
 prove: .venv/tested
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+# Servers that nobody here wrote, in an environment of their own: about 200 MB.
+foreign: .venv/tested .venv-foreign/made
+	$(BIN)/python -m pytest tests/test_foreign_servers.py
+
+.venv-foreign/made:
+	$(PYTHON) -m venv .venv-foreign
+	.venv-foreign/bin/python -m pip --disable-pip-version-check --quiet install fakeai==0.3.2 pillow  # it forgets to ask for it
+	touch $@
 
 check: .venv/tested
 	$(BIN)/ruff format --check .
@@ -47,4 +56,4 @@ lock:
 	    --extra test pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/test.txt
 
 clean:
-	rm -rf .venv runs .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-foreign runs .mypy_cache .ruff_cache .hypothesis
