@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test prove proofs proofs-full check docs bench bench-full lock clean
+.PHONY: demo test prove proofs proofs-full foreign check docs bench bench-full lock clean
 
 demo: .venv/installed
 	$(BIN)/journeybatch run jobs/review-sentiment.yaml
@@ -23,6 +23,15 @@ proofs: .venv/tested
 
 proofs-full: .venv/tested
 	cd tests && ../$(BIN)/python -m proofs --full --seed $(or $(SEED),1) $(PART)
+
+# Servers that nobody here wrote, in an environment of their own: about 200 MB.
+foreign: .venv/tested .venv-foreign/made
+	$(BIN)/python -m pytest tests/test_foreign_servers.py
+
+.venv-foreign/made:
+	$(PYTHON) -m venv .venv-foreign
+	.venv-foreign/bin/python -m pip --disable-pip-version-check --quiet install fakeai==0.3.2 pillow  # it forgets to ask for it
+	touch $@
 
 check: .venv/tested
 	$(BIN)/ruff format --check .
@@ -59,4 +68,4 @@ lock:
 	    --extra test pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/test.txt
 
 clean:
-	rm -rf .venv runs .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-foreign runs .mypy_cache .ruff_cache .hypothesis

@@ -205,6 +205,7 @@ def test_a_2xx_is_known_by_its_own_status():
         ({"content": "", "refusal": "I can't."}, "stop", None, "I can't."),
         ({"content": "So: ", "refusal": "I can't."}, "stop", "So: ", "I can't."),
         ({"content": [{"type": "text", "text": "a"}, {"type": "image"}, "x", {"text": "b"}]}, "stop", "ab", None),
+        ({"content": "4", "reasoning_content": "2 + 2 is 4", "reasoning": "so"}, "stop", "4", None),
         ({"content": 42}, None, "", None),
         ({"content": "x"}, 7, "x", None),
     ],
