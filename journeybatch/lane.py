@@ -18,6 +18,7 @@ import httptools
 import httpx
 
 from journeybatch.seal import Seal
+from journeybatch.turnstile import Turnstile
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -53,14 +54,16 @@ LATE = (httpx.ConnectTimeout, httpx.WriteTimeout, httpx.ReadTimeout)
 class Lane(asyncio.Protocol):
     """One connection that carries one exchange at a time and never outlives an anomaly.
 
-    ``lost`` is final: the connection is closed or being closed. ``household`` holds the lane until then.
+    ``lost`` is final: the connection is closed or being closed. ``household`` holds the lane until then. Replies of
+    all lanes go to their waiters through one ``turnstile``; errors do at once.
     """
 
-    def __init__(self, caps: Caps, household: set[Lane], seal: Seal | None = None) -> None:
+    def __init__(self, caps: Caps, household: set[Lane], turnstile: Turnstile[Reply], seal: Seal | None = None) -> None:
         self.lost = False
         self.rested_at = 0.0
         self._caps = caps
         self._household = household
+        self._turnstile = turnstile
         self._seal = seal
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
@@ -231,7 +234,7 @@ class Lane(asyncio.Protocol):
         reply = Reply(self._status, self._headers, b"".join(self._body), latency_s)
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.done():
-            waiting.set_result(reply)
+            self._turnstile.admit(waiting, reply)
         if not self._sound or self._stage is not Stage.ALL:
             self.abort()
 

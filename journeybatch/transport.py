@@ -1,6 +1,7 @@
 """Bytes over connections: many small POSTs over O(1) lanes, behind httpx's transport interface.
 
-``lane.py`` and this are the only files that know asyncio. What an exchange raises says what it may have cost:
+``turnstile.py``, ``lane.py`` and this are the only files that know asyncio. What an exchange raises says what it may
+have cost:
 
 ==================================================  =====================================  ============
 end of the exchange                                 raises                                 may have cost
@@ -43,6 +44,7 @@ import httpx
 from journeybatch.lane import Caps, Lane, Reply
 from journeybatch.proxy import PORTS
 from journeybatch.seal import Seal
+from journeybatch.turnstile import Turnstile
 
 Origin = tuple[str, str, int]
 
@@ -87,6 +89,7 @@ class LaneTransport(httpx.AsyncBaseTransport):
         self._idle_s = idle_s
         self._resting: defaultdict[Origin, deque[Lane]] = defaultdict(deque)
         self._lanes: set[Lane] = set()  # every connection, resting or not
+        self._turnstile = Turnstile[Reply]()
         self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -154,7 +157,7 @@ class LaneTransport(httpx.AsyncBaseTransport):
     async def _opened(self, origin: Origin, deadline: float | None) -> Lane:
         scheme, host, port = origin
         seal = Seal(self._tls, host) if scheme == "https" else None
-        lane = Lane(self._caps, self._lanes, seal)
+        lane = Lane(self._caps, self._lanes, self._turnstile, seal)
         try:
             async with asyncio.timeout_at(deadline):
                 await _dial(lane, host, port)

@@ -54,6 +54,7 @@ READING_ORDER = [
     "identity",
     "asking",
     "seal",
+    "turnstile",
     "lane",
     "proxy",
     "transport",
