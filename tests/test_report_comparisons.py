@@ -87,6 +87,16 @@ def test_changes_lead_to_rows_the_broken_ones_first(flow, tmp_path):
     assert changes_section(appraised(flow, TARGETS, SAID)) is None
 
 
+def test_more_changes_than_are_kept_are_said_to_be_more(flow, tmp_path, monkeypatch):
+    monkeypatch.setattr("journeybatch.evaluation.changes._SHOWN", 20)
+    appraised(flow, TARGETS, SAID)
+    before = flow.output.rename(tmp_path / "before")
+    found = appraised(flow, TARGETS, SAID | {"deepseek-chat": GOOD}, against=before)
+    table, few = changes_section(found).blocks
+    assert texts_of(table)[0][1] == "+30"
+    assert few.text == "The rows of this page that count as fixed or broken are the first 20 of each."
+
+
 def test_an_earlier_evaluation_of_other_variants_is_said_to_be_one(flow, tmp_path):
     appraised(flow, TARGETS, {"qwen-turbo": GOOD, "gpt-4o": GOOD})
     before = flow.output.rename(tmp_path / "before")

@@ -126,6 +126,10 @@ def changes_section(appraisal: Appraisal) -> Section | None:
     table = Table(
         columns, rows, f"By the scorer {appraisal.found.deciding}: rows that were wrong and are right, and the reverse"
     )
+    kept = max(len(rows) for each in changes for rows in (each.rows_fixed, each.rows_broken))
+    if any(each.fixed > len(each.rows_fixed) or each.broken > len(each.rows_broken) for each in changes):
+        few = Sentence(f"The rows of this page that count as fixed or broken are the first {number(kept)} of each.")
+        return Section("changes", "Since the earlier evaluation", (table, few))
     return Section("changes", "Since the earlier evaluation", (table,))
 
 
