@@ -15,7 +15,6 @@ differ the later day, then the higher number holds.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import re
@@ -26,6 +25,7 @@ from datetime import date
 from pathlib import Path
 from zlib import crc32
 
+from journeybatch.disk import NO_ROOM, fdatasync, sync_directory
 from journeybatch.errors import DiskFull, JourneybatchError, OutputError
 
 DAYBOOK = "credits-per-day"
@@ -41,13 +41,10 @@ SHARE = 8
 """No block is more than this part of what is left, so that the last credits can be used by several processes."""
 LOCK_WITHIN_S = 5.0
 LOCK_PAUSE_S = 0.0005
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EIO})
 _TEXT = re.compile(rb"journeybatch daybook (\d{4}-\d\d-\d\d) (\d+) *")
 _EPOCH = date(1970, 1, 1).toordinal()
 _RESET = "find out what was spent today, then rename the file and run again: a new one begins at 0"
 _FOREIGN = "{}: expected a daybook (limits.day_ledger), found a foreign or damaged file; " + _RESET
-
-_fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has only fsync
 
 
 class Daybook:
@@ -114,7 +111,7 @@ class Daybook:
                 if wanted <= room:
                     self._write(taken + block)
             if wanted <= room:
-                _fdatasync(self.fd)  # without the lock: several processes may share a sync
+                fdatasync(self.fd)  # without the lock: several processes may share a sync
                 self._free += block
                 return True
         self._give_back(self._free)
@@ -234,7 +231,7 @@ def _begin(path: Path, fd: int, made: int) -> tuple[int, int]:
     _write_out(fd, 2 * _line(0, 0))
     os.fsync(fd)
     for each in path.parents[: made + 1]:
-        _sync_directory(each)
+        sync_directory(each)
     return 0, 0
 
 
@@ -285,12 +282,3 @@ def _write_out(fd: int, data: bytes) -> None:
     done = 0
     while done < len(data):
         done += os.pwrite(fd, data[done:], done)
-
-
-def _sync_directory(directory: Path) -> None:
-    with suppress(PermissionError):  # one that may be entered but not listed cannot be opened
-        fd = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

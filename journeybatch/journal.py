@@ -8,7 +8,6 @@ begins within 50 ms or 512 entries. The lock is ``flock`` on the journal's own d
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import math
 import os
@@ -23,6 +22,7 @@ import anyio.to_thread
 
 from journeybatch import entries
 from journeybatch.archive import read_history
+from journeybatch.disk import NO_ROOM, fdatasync, sync_directory
 from journeybatch.entries import AnyEntry
 from journeybatch.errors import DiskFull, OutputError, RunLocked
 from journeybatch.frames import pack
@@ -35,16 +35,13 @@ SYNC_WITHIN_S = 0.05
 SYNC_EVERY = 512
 LOCK_PAUSES_S = (0.0, 0.02, 0.05, 0.1)
 """Before each try for the lock: a ``locked`` elsewhere may hold it for a moment."""
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EIO})
 
 Sync = Callable[[int], Awaitable[None]]
-
-_fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has only fsync
 
 
 async def sync_in_thread(fd: int) -> None:
     """fdatasync(2) beside the event loop. Raises OSError."""
-    await anyio.to_thread.run_sync(_fdatasync, fd)
+    await anyio.to_thread.run_sync(fdatasync, fd)
 
 
 class Journal:
@@ -132,7 +129,7 @@ class Journal:
         self._write_buffer()
         if self.broken is None and self._synced < self.sequence:
             try:
-                _fdatasync(self.fd)
+                fdatasync(self.fd)
                 self._synced = self.sequence
             except OSError as error:
                 self._fail(error)
@@ -220,7 +217,7 @@ def open_journal(directory: Path, sync: Sync = sync_in_thread) -> Journal:
             _lay_ballast(directory)
             os.fsync(fd)  # a killed run may have written what it did not live to sync
             for each in (directory, *directory.parents)[: made + 1]:
-                _sync_directory(each)
+                sync_directory(each)
         except BaseException:
             os.close(fd)
             raise
@@ -288,12 +285,3 @@ def _lay_ballast(directory: Path) -> None:
 def _drop_ballast(directory: Path) -> None:
     with suppress(OSError):
         (directory / BALLAST).unlink(missing_ok=True)
-
-
-def _sync_directory(directory: Path) -> None:
-    with suppress(PermissionError):  # one that may be entered but not listed cannot be opened
-        fd = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

@@ -34,6 +34,7 @@ READING_ORDER = [
     "conflicts",
     "loading",
     "config",
+    "disk",
     "replacement",
     "pricebook",
     "textfile",

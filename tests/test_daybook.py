@@ -150,7 +150,7 @@ def test_a_block_is_synced_before_it_is_handed_out(path, monkeypatch):
     def refuse(fd):
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(module, "_fdatasync", refuse)
+    monkeypatch.setattr(module, "fdatasync", refuse)
     with pytest.raises(DiskFull, match="Input/output error"):
         book.reserve(1)
     monkeypatch.undo()
@@ -159,8 +159,8 @@ def test_a_block_is_synced_before_it_is_handed_out(path, monkeypatch):
 
 
 def test_thousands_of_attempts_take_few_syncs(path, monkeypatch):
-    syncs, sync = [], module._fdatasync
-    monkeypatch.setattr(module, "_fdatasync", lambda fd: (syncs.append(fd), sync(fd)))
+    syncs, sync = [], module.fdatasync
+    monkeypatch.setattr(module, "fdatasync", lambda fd: (syncs.append(fd), sync(fd)))
     book = opened(path, 100 * LARGEST_BLOCK)
     for _ in range(2 * LARGEST_BLOCK):
         assert book.reserve(1)
@@ -171,7 +171,7 @@ def test_thousands_of_attempts_take_few_syncs(path, monkeypatch):
 @pytest.mark.parametrize("cap", [100, 2000, 100_000])
 def test_a_whole_day_takes_few_syncs_whatever_the_cap(path, monkeypatch, cap):
     syncs = []
-    monkeypatch.setattr(module, "_fdatasync", syncs.append)
+    monkeypatch.setattr(module, "fdatasync", syncs.append)
     spend(opened(path, cap))
     assert len(syncs) <= 120
 

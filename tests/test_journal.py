@@ -820,7 +820,7 @@ def test_closing_on_a_failing_disk_gives_the_lock_back_and_says_so(tmp_path, mon
     def refuse(fd):
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(module, "_fdatasync", refuse)
+    monkeypatch.setattr(module, "fdatasync", refuse)
     journal.close()
     assert journal.broken.errno == errno.EIO
     assert not locked(tmp_path / "journal")
@@ -846,7 +846,7 @@ def test_a_disk_that_turned_read_only_breaks_neither_writing_nor_closing(tmp_pat
 
 def test_flushing_writes_and_syncs_what_is_left_once(tmp_path, monkeypatch):
     synced = []
-    monkeypatch.setattr(module, "_fdatasync", lambda fd: synced.append(os.fstat(fd).st_size))
+    monkeypatch.setattr(module, "fdatasync", lambda fd: synced.append(os.fstat(fd).st_size))
     journal = open_journal(tmp_path)
     journal.append(BEGAN)
     journal.flush()

@@ -47,7 +47,7 @@ PLANTS = (
         "power",
         800,
     ),
-    Plant("a new journal's directory is not synced", "journal", "_sync_directory(each)", "each.exists()", "power", 800),
+    Plant("a new journal's directory is not synced", "journal", "sync_directory(each)", "each.exists()", "power", 800),
     Plant("a torn tail is not cut off", "journal", "if history.size > history.end:", "if False:", "power", 800),
     Plant("a table is renamed before it is synced", "replacement", "        _sync(temporary)\n", "", "power", 800),
     Plant("a torn frame is accepted", "frames", " or crc32(buffer[start:end], length) != checksum", "", "power", 800),

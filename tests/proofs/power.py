@@ -222,7 +222,7 @@ def recover(tape: Tape, moment: int, state: State, place: Path) -> bool:
     written = {frame for event in tape.events if event.kind == "write" for frame in frames_of(event.data)}
     written |= set(frames_of(tape.before))
     sent = tape.sent(moment)
-    with patch.object(journal, "_sync_directory"), patch.object(journal.os, "fsync"):
+    with patch.object(journal, "sync_directory"), patch.object(journal.os, "fsync"):
         try:
             opened = journal.open_journal(output)
         except OutputError:

@@ -44,7 +44,7 @@ class Recorder:
         with ExitStack() as stack:
             for name in ("open", "write", "pwrite", "ftruncate", "fsync", "replace", "rename", "unlink", "mkdir"):
                 stack.enter_context(patch.object(os, name, self._wrapped(name, getattr(os, name))))
-            stack.enter_context(patch.object(journal, "_fdatasync", self._wrapped("fsync", os.fdatasync)))
+            stack.enter_context(patch.object(journal, "fdatasync", self._wrapped("fsync", os.fdatasync)))
             yield
 
     def _wrapped(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
