@@ -33,9 +33,10 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Labels(msgspec.Struct, frozen=True):
-    """The rows that a column labels, as a table of ``row`` (Int64, among the table's rows) and ``label`` (String), and
-    a digest of which prompts have which labels, wherever they stand."""
+    """What ``column`` says: the ``rows`` that it labels, as a table of ``row`` (Int64, among the table's rows) and
+    ``label`` (String), and a digest of which prompts have which labels, wherever they stand."""
 
+    column: str
     rows: pl.DataFrame
     digest: bytes
 
@@ -85,7 +86,8 @@ class Survey(msgspec.Struct, frozen=True):
             raise TemplateError(describe(self.problems))
         if self.labels is not None and self.labels.rows.is_empty() and self.rows:
             raise TableError(
-                "the target has no labels: every cell of its column is empty; fill it for a random sample of the rows"
+                f"the target has no labels: every cell of the column {self.labels.column!r} is empty; fill it for all "
+                "rows, or for a random sample of them"
             )
 
 
@@ -132,7 +134,7 @@ def survey(frames: Iterable[pl.DataFrame], ask: Ask, *, packs: bool = False, tar
         found,
         steps=steps,
         extents=pl.concat(extents) if packs else None,
-        labels=_labelled(pl.concat(labels), steps[0].gather_every(ask.width)) if target is not None else None,
+        labels=_labelled(target, pl.concat(labels), steps[0].gather_every(ask.width)) if target is not None else None,
     )
 
 
@@ -143,12 +145,12 @@ def _labels(column: pl.Series, row: int) -> pl.DataFrame:
     return found.select(pl.col("row").cast(pl.Int64), "label").filter(pl.col("label").str.strip_chars() != "")
 
 
-def _labelled(rows: pl.DataFrame, keys: pl.Series) -> Labels:
+def _labelled(column: str, rows: pl.DataFrame, keys: pl.Series) -> Labels:
     named = rows.with_columns(key=keys.gather(rows["row"])).drop_nulls().sort("key", "label")
     told = blake2b(digest_size=16)
     for key, label in named.select("key", "label").iter_rows():
         told.update(key + label.encode() + b"\0")
-    return Labels(rows, told.digest())
+    return Labels(column, rows, told.digest())
 
 
 def extent(messages: Messages) -> Extent:

@@ -272,7 +272,7 @@ def test_a_target_without_any_label_is_an_error(flow: Flow) -> None:
     job = guaranteed(flow)
     flow.write([f"#{n} of all" for n in range(30)], label=[""] * 30)
     models = Models()
-    with pytest.raises(TableError, match="the target has no labels"):
+    with pytest.raises(TableError, match="the target has no labels: every cell of the column 'label' is empty"):
         flow.run({"transport": models}, **job)
     assert models.bill == []
 
