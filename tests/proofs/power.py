@@ -32,14 +32,19 @@ MEMORY = Path("/dev/shm")
 
 
 class Tape(NamedTuple):
-    """A recorded run: its ``events``, what stood in the journal ``before`` and how many requests the emulator had
-    ``seen`` by then, and the emulator's books."""
+    """A recorded run: its ``events``, what stood in the journal ``before``, which frames the runs before had ``written``
+    and how many requests the emulator had ``seen`` by then, and the emulator's books."""
 
     world: World
     before: bytes
+    written: frozenset[bytes]
     seen: int
     events: list[Event]
     emulator: Emulator
+
+    def frames(self) -> frozenset[bytes]:
+        """Every frame that anybody ever wrote, torn away since or not."""
+        return self.written.union(*(frames_of(each.data) for each in self.events if each.kind == "write"))
 
     def sent(self, moment: int) -> int:
         """How many requests the emulator had seen after so many events."""
@@ -77,7 +82,9 @@ def knowing(world: World, **more: Any) -> Emulator:
     return Emulator(answers=AnswerKey(world.told(world.texts)), **more)
 
 
-def record(path: Path, before: bytes = b"", emulator: Emulator | None = None) -> Tape:
+def record(
+    path: Path, before: bytes = b"", written: frozenset[bytes] = frozenset(), emulator: Emulator | None = None
+) -> Tape:
     """Run a job of 24 rows from nothing, or from a journal that stood there ``before``, and record it."""
     world = World(path, 24, twins=2, concurrency=5, limits={"failures": "100%"})
     faults = Faults(seed=3, statuses={500: 0.1}, truncate=0.05, reset=0.05)
@@ -89,7 +96,7 @@ def record(path: Path, before: bytes = b"", emulator: Emulator | None = None) ->
     with recorder.recording():
         report = api.run(world.job(), transport=Noted(emulator, recorder.events), seed=1, yes=True)
     assert report.exit_code == 0, report.message
-    return Tape(world, before, seen, recorder.events, emulator)
+    return Tape(world, before, written, seen, recorder.events, emulator)
 
 
 # -- what a power cut leaves -----------------------------------------------------------------------------------------
@@ -219,8 +226,6 @@ def recover(tape: Tape, moment: int, state: State, place: Path) -> bool:
         file = output / name
         if file.exists() and file.read_bytes() not in {e.data for e in tape.events if e.to.endswith("/" + name)}:
             raise Broken(f"{name} is neither the old nor the new one")
-    written = {frame for event in tape.events if event.kind == "write" for frame in frames_of(event.data)}
-    written |= set(frames_of(tape.before))
     sent = tape.sent(moment)
     with patch.object(journal, "sync_directory"), patch.object(journal.os, "fsync"):
         try:
@@ -239,7 +244,7 @@ def recover(tape: Tape, moment: int, state: State, place: Path) -> bool:
         ]
     finally:
         opened.close()
-    if not set(found) <= written:
+    if not tape.frames().issuperset(found):
         raise Broken("recovery took a frame that nobody wrote")
     if not set(frames_of(state.safe)) <= set(found):
         raise Broken("what was synced is lost")
@@ -324,7 +329,7 @@ def _second(first: Tape, path: Path, seed: int) -> Tape:
     emulator = knowing(first.world, latency_s=0.001)
     emulator._bill.attempts[:] = first.emulator.attempts[:sent]
     emulator._bill.credits = sum(record.credits for record in emulator.attempts)
-    return record(path, state.files[own], emulator)
+    return record(path, state.files[own], first.frames(), emulator)
 
 
 def _made(path: Path) -> Path:
