@@ -17,9 +17,10 @@ from journeybatch.accounted import accounted
 from journeybatch.attempts import FREE, UNKNOWN
 from journeybatch.canary import ALIKE
 from journeybatch.client import Client, Endpoint
+from journeybatch.concurrency import InFlight
 from journeybatch.deadline import GRACE_S as LAST_S
 from journeybatch.delivery import Delivery
-from journeybatch.entries import GivenUp, Split
+from journeybatch.entries import Decided, GivenUp, Split
 from journeybatch.errors import ApiFailure, DeadlinePassed, RunStopped, TooManyFailures
 from journeybatch.history import History
 from journeybatch.journal import Journal
@@ -48,7 +49,7 @@ class Terms(msgspec.Struct, frozen=True):
     after which a row is not done with.
     """
 
-    concurrency: int
+    concurrency: InFlight
     limits: Limits
     retry: Retry
     bills_errors: bool
@@ -60,7 +61,7 @@ class Terms(msgspec.Struct, frozen=True):
 
 class Ending(msgspec.Struct):
     """How dispatching ended: stopped for a reason, by a signal number, or neither; the account's balances, and what
-    they say of the ledger; what came of the sinks."""
+    they say of the ledger; what came of the sinks; what was ``found`` of the endpoint."""
 
     stop: RunStopped | None = None
     signal: int | None = None
@@ -68,6 +69,7 @@ class Ending(msgspec.Struct):
     balance_after: Credits | None = None
     reconciliation: Reconciliation | None = None
     deliveries: list[Delivery] = []
+    found: Decided | None = None
 
 
 class Dispatch:
@@ -82,9 +84,8 @@ class Dispatch:
     def __init__(
         self, journal: Journal, ledger: Ledger, numbers: Numbers, terms: Terms, sharers: dict[bytes, int]
     ) -> None:
-        per_minute = terms.limits.requests_per_minute
         self.journal, self.ledger, self.numbers, self.terms = journal, ledger, numbers, terms
-        self.limiter = Limiter(terms.concurrency, requests_per_minute=per_minute, rng=terms.rng)
+        self.limiter = Limiter(terms.concurrency, requests_per_minute=terms.limits.requests_per_minute, rng=terms.rng)
         self.ending = Ending()
         self.more = False
         self.trial = False
@@ -140,7 +141,7 @@ class Dispatch:
                 try:
                     for requests in rounds:
                         self._too_large = 0
-                        await run_lanes(requests, work, lanes=terms.concurrency, stop=self._round_is_over)
+                        await run_lanes(requests, work, lanes=terms.concurrency.most, stop=self._round_is_over)
                         if self._over:
                             break
                 except RunStopped as stop:
@@ -148,6 +149,7 @@ class Dispatch:
             if self.ending.signal is None:
                 await self._reconcile(client)
             background.cancel_scope.cancel()
+        self.ending.found = self.limiter.found
         return self.ending
 
     def _round_is_over(self) -> bool:

@@ -271,7 +271,7 @@ def _summary(
         seconds=round(ended - run.began_at, 3) if run else 0.0,
         stopped_by=ending.stop.reason if ending.stop else "signal" if ending.signal else None,
         exit_code=exit_code,
-        decisions=[_told(found) for found in job.decisions(history, ready.surveyed)],
+        decisions=[_told(found) for found in [*job.decisions(history, ready.surveyed), ending.found] if found],
         costs=hindsight.costs if hindsight else None,
         models=hindsight.models if hindsight else None,
         failures=hindsight.failures if hindsight else None,

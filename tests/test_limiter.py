@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from journeybatch.concurrency import InFlight
 from journeybatch.errors import (
     ApiFailure,
     BudgetReached,
@@ -76,7 +77,7 @@ class Upstream:
 
 
 def limiter_of(concurrency=4, **more):
-    return Limiter(concurrency, rng=random.Random(0), **more)
+    return Limiter(InFlight(concurrency), rng=random.Random(0), **more)
 
 
 async def landed(concurrency=4, **more):
@@ -161,7 +162,7 @@ async def test_starts_are_spaced_as_requests_per_minute_ask(concurrency):
 )
 def test_the_window_the_pace_and_the_pauses_hold_for_any_arrivals(seed, concurrency, per_minute, faults):
     rng = random.Random(seed)
-    limiter = Limiter(concurrency, requests_per_minute=per_minute, rng=rng)
+    limiter = Limiter(InFlight(concurrency), requests_per_minute=per_minute, rng=rng)
     starts, until = [], 0.0
 
     async def send(asked):
