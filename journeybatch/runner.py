@@ -81,7 +81,7 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
     history = journal.history
     counts, hindsight = ready.counts, None
     try:
-        standing = ready.job.stand(history, ready.surveyed)
+        standing = ready.standing or ready.job.stand(history, ready.surveyed)
         if ending.stop is None and ending.signal is None:
             give_up_lost(ready, standing)
         if spec.retry.on_unknown == "fail":
@@ -96,7 +96,7 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
         journal.flush()
         if ending.signal is None:
             hindsight = look_back(history, ready.run, ready.surveyed, standing, ready.job.asks)
-            counts = write_views(ready.job, history, journal.path, ready.surveyed, standing)
+            counts = write_views(ready.job, history, journal.path, ready.surveyed, standing, anew=False)
         if ending.signal is None and ending.stop is None:
             ending.deliveries = deliver(spec.sinks, spec.output / RESULTS, journal, ready.environ)
             ending.stop = undelivered(ending.deliveries)

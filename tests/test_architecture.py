@@ -48,6 +48,7 @@ READING_ORDER = [
     "dialect",
     "template",
     "parquet",
+    "stamp",
     "export",
     "wish",
     "wire",
