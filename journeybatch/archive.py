@@ -46,9 +46,9 @@ def read_history(path: Path) -> History:
     history = History()
     with _opened(path) as buffer:
         history.size = len(buffer)
-        history.id = _id_of(buffer, path)
+        history.id = history.frames_id = _id_of(buffer, path)
         held, last = 0, None
-        for frame in scan(buffer, history.id) if history.id else ():
+        for frame in scan(buffer, history.frames_id) if history.frames_id else ():
             if isinstance(frame, Gap):
                 history.gaps.append(frame)
                 continue

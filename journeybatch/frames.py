@@ -62,6 +62,12 @@ def unpack(buffer: memoryview, offset: int) -> tuple[int, bytes, bytes] | None:
     return sequence, journal_id, bytes(buffer[offset + OVERHEAD : end])
 
 
+def length_at(buffer: memoryview, offset: int) -> int:
+    """How many bytes the frame takes that stands at ``offset``."""
+    length: int = _HEAD.unpack_from(buffer, offset)[1]
+    return OVERHEAD + length
+
+
 def scan(buffer: memoryview, journal_id: bytes) -> Iterator[Frame | Gap]:
     """All frames of a journal in order, and the gaps between them. What follows the last frame is no gap: it is
     the torn tail, which begins where the last frame ends."""

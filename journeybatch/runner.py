@@ -20,6 +20,7 @@ import httpx
 import msgspec
 
 from journeybatch.client import Client
+from journeybatch.compaction import close
 from journeybatch.daybook import Daybook, open_daybook
 from journeybatch.delivery import deliver, undelivered
 from journeybatch.directory import discard_if_unused
@@ -115,7 +116,8 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
         write_json(spec.output / SUMMARY, summary)
     except OSError:
         code = code or 3
-    journal.close()
+    at_rest = ending.signal is None and ending.stop is None
+    close(journal, ready.job.since(history) if at_rest else None)
     message = str(ending.stop) if ending.stop else None
     if ending.signal is not None:
         message = "by a signal: run again to carry on, or `journeybatch export` to see the results so far"

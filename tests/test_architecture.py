@@ -73,6 +73,7 @@ READING_ORDER = [
     "daybook",
     "ledger",
     "journal",
+    "compaction",
     "reuse",
     "accounted",
     "pace",
