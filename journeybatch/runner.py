@@ -20,6 +20,7 @@ import httpx
 import msgspec
 
 from journeybatch.client import Client
+from journeybatch.compaction import close
 from journeybatch.daybook import Daybook, open_daybook
 from journeybatch.delivery import deliver, undelivered
 from journeybatch.directory import discard_if_unused
@@ -81,7 +82,7 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
     history = journal.history
     counts, hindsight = ready.counts, None
     try:
-        standing = ready.job.stand(history, ready.surveyed)
+        standing = ready.standing or ready.job.stand(history, ready.surveyed)
         if ending.stop is None and ending.signal is None:
             give_up_lost(ready, standing)
         if spec.retry.on_unknown == "fail":
@@ -96,7 +97,7 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
         journal.flush()
         if ending.signal is None:
             hindsight = look_back(history, ready.run, ready.surveyed, standing, ready.job.asks)
-            counts = write_views(ready.job, history, journal.path, ready.surveyed, standing)
+            counts = write_views(ready.job, history, journal.path, ready.surveyed, standing, anew=False)
         if ending.signal is None and ending.stop is None:
             ending.deliveries = deliver(spec.sinks, spec.output / RESULTS, journal, ready.environ)
             ending.stop = undelivered(ending.deliveries)
@@ -115,7 +116,8 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
         write_json(spec.output / SUMMARY, summary)
     except OSError:
         code = code or 3
-    journal.close()
+    at_rest = ending.signal is None and ending.stop is None
+    close(journal, ready.job.since(history) if at_rest else None)
     message = str(ending.stop) if ending.stop else None
     if ending.signal is not None:
         message = "by a signal: run again to carry on, or `journeybatch export` to see the results so far"

@@ -239,7 +239,7 @@ def recover(tape: Tape, moment: int, state: State, place: Path) -> bool:
         data = (output / "journal").read_bytes()
         found = [
             data[f.offset : f.offset + frames.OVERHEAD + len(f.payload)]
-            for f in frames.scan(memoryview(data), history.id)
+            for f in frames.scan(memoryview(data), history.frames_id)
             if isinstance(f, frames.Frame)
         ]
     finally:
