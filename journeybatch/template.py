@@ -78,8 +78,8 @@ class PromptTemplate:
 
     def render_batch(self, frame: pl.DataFrame) -> Iterator[tuple[Message, ...] | TemplateError]:
         """``render`` for every row of a frame, in order; a row's error is yielded in its place."""
-        names = self.variables
-        for cells in frame.select(names).iter_rows() if names else repeat((), frame.height):
+        columns = [frame[name].to_list() for name in self.variables]
+        for cells in zip(*columns, strict=True) if columns else repeat((), frame.height):
             try:
                 messages: tuple[Message, ...] | TemplateError = self._render(cells)
             except TemplateError as error:

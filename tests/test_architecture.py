@@ -95,6 +95,7 @@ READING_ORDER = [
     "guarantee",
     "pilot",
     "decision",
+    "states",
     "standing",
     "costs",
     "planning",
