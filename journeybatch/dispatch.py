@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -60,7 +61,7 @@ class Terms(msgspec.Struct, frozen=True):
 
 class Ending(msgspec.Struct):
     """How dispatching ended: stopped for a reason, by a signal number, or neither; the account's balances, and what
-    they say of the ledger; what came of the sinks."""
+    they say of the ledger; what came of the sinks; what each worker elsewhere did."""
 
     stop: RunStopped | None = None
     signal: int | None = None
@@ -68,6 +69,7 @@ class Ending(msgspec.Struct):
     balance_after: Credits | None = None
     reconciliation: Reconciliation | None = None
     deliveries: list[Delivery] = []
+    workers: list[dict[str, Any]] = []
 
 
 class Dispatch:

@@ -39,6 +39,8 @@ def overrides(command: Command, *, required: bool = True) -> Command:
             click.option("--max-credits", type=int, help="limits.credits: what the run may be billed at most."),
             click.option("--deadline", metavar="HH:MM", help="limits.deadline: nothing more is sent from then on."),
             click.option("--api", help="journeyapi, emulator, or a base URL."),
+            click.option("--engine", help="local, or ray: requests leave from the workers of a cluster."),
+            click.option("--address", metavar="HOST:PORT", help="engine.address: the Ray cluster's head, or auto."),
             click.option("--output", type=click.Path(), help="Another output directory."),
             click.option("--set", "sets", multiple=True, metavar="KEY.PATH=VALUE", help="Set any key of the job."),
             click.option("--retry-failed", is_flag=True, help="Ask failed rows again."),
@@ -58,6 +60,8 @@ def overridden(given: dict[str, Any]) -> dict[str, Any]:
         "max_credits": "limits.credits",
         "deadline": "limits.deadline",
         "api": "api",
+        "engine": "engine.kind",
+        "address": "engine.address",
         "output": "output",
     }
     chosen = {key: given[name] for name, key in names.items() if given[name] is not None}
