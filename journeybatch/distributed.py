@@ -37,6 +37,8 @@ STORE_BYTES = 100 * 2**20
 """Shared memory of a Ray of our own: what is in flight, and no more."""
 KNOCK_S = 5.0
 """How long a cluster's address may take to answer."""
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+"""How gRPC begins: HTTP/2's preface, and settings, which the other side answers with its own."""
 _BECAUSE = re.compile(r"(?:The actor is dead because|The actor died because of) (.*?)(?:\.\s|\.?$)", re.DOTALL)
 
 
@@ -103,7 +105,11 @@ class RayStation:
 
 def check_installed() -> None:
     """Raises JobError without Ray."""
-    if find_spec("ray") is None:
+    try:
+        found = find_spec("ray")
+    except ValueError:  # it was half imported
+        found = None
+    if found is None:
         raise JobError("engine: ray needs Ray: pip install 'journeybatch[ray]'; nothing was sent")
 
 
@@ -181,7 +187,7 @@ def _connected(engine: Engine, environ: Mapping[str, str]) -> Iterator[Any]:
         room = tempfile.mkdtemp(prefix="jb-ray-", dir="/tmp") if address == "local" else None
         try:
             with _signals_kept():
-                _init(ray, address, engine, room)
+                _init(ray, address, engine, room, environ)
             _silence()
             yield ray
         finally:
@@ -190,33 +196,39 @@ def _connected(engine: Engine, environ: Mapping[str, str]) -> Iterator[Any]:
                 shutil.rmtree(room, ignore_errors=True)
 
 
-def _init(ray: Any, address: str, engine: Engine, room: str | None) -> None:
+def _init(ray: Any, address: str, engine: Engine, room: str | None, environ: Mapping[str, str]) -> None:
     """Raises JobError."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if room is not None:
         wanted = math.ceil((engine.workers or 1) * engine.cpus)
         cores = {"num_cpus": wanted} if wanted > 1 else {}
         quiet |= {"include_dashboard": False, "object_store_memory": STORE_BYTES, "_temp_dir": room, **cores}
-    elif address != "auto":
-        _knock(address)
     try:
+        if room is None:
+            _knock(_found(address), tls="RAY_USE_TLS" in environ)
         ray.init(address, **quiet)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  Ray's own are undocumented; each means that it is not there
+    except Exception as error:  # noqa: BLE001  what Ray raises here is undocumented, and each means the same
         told = clean(" ".join(str(error).split()))
         where = "Ray does not start on this machine" if room else f"the Ray cluster at {address} cannot be used"
-        raise JobError(f"{where}: {told}; nothing was sent") from None
+        hint = "" if room else "; engine.address is its head as host:port, as `ray start --head` names it"
+        raise JobError(f"{where}: {told}{hint}; nothing was sent") from None
 
 
-def _knock(address: str) -> None:
-    """Ray itself would try for minutes."""
+def _found(address: str) -> str:
+    """host:port, also for ``auto``. Raises ConnectionError where no cluster runs here."""
+    services: Any = importlib.import_module("ray._private.services")
+    return str(services.canonicalize_bootstrap_address_or_die(address)) if address == "auto" else address
+
+
+def _knock(address: str, *, tls: bool) -> None:
+    """Ray itself would try for minutes, be nobody there or somebody else. Raises OSError."""
     host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
-    except (OSError, ValueError, OverflowError) as error:
-        raise JobError(
-            f"no Ray cluster can be reached at {address}: {error}; give the address of its head as host:port, the port "
-            "that `ray start --head` names (6379 by default); nothing was sent"
-        ) from None
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S) as connection:
+        connection.settimeout(KNOCK_S)
+        if not tls:
+            connection.sendall(_HELLO)
+            if connection.recv(9)[3:4] != _HELLO[-6:-5]:
+                raise ConnectionError("what answers there is not Ray")
 
 
 @contextmanager
