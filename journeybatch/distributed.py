@@ -39,7 +39,7 @@ KNOCK_S = 5.0
 """How long a cluster's address may take to answer."""
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 """How gRPC begins: HTTP/2's preface, and settings, which the other side answers with its own."""
-_BECAUSE = re.compile(r"(?:The actor is dead because|The actor died because of) (.*?)(?:\.\s|\.?$)", re.DOTALL)
+_BECAUSE = re.compile(r"The actor (?:is dead|died) because (?:of )?(.*?)(?:\.\s|\.?$)", re.DOTALL)
 
 
 class Worker(Outpost):

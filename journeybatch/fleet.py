@@ -21,7 +21,7 @@ from journeybatch.parcels import Greeting, greeting_of
 from journeybatch.records import Completion, Request
 from journeybatch.wire import clean, lost
 
-LEASE_S = 30.0
+LEASE_S = 10.0
 NOBODY_S = 60.0
 """How long a request waits for a worker when all are gone."""
 SLOWEST_S = 30.0
@@ -96,21 +96,26 @@ class Fleet:
 
         Raises JobError where none can be used, or none came; ``otherwise`` says why that may be.
         """
-        async with anyio.create_task_group() as places:
-            for _ in range(self._places):
-                places.start_soon(self._keep_place)
-            try:
-                with anyio.move_on_after(patience_s):
-                    await self._news.wait()
-                if self._problem is not None:
-                    raise self._problem
-                if not self._working:
-                    raise JobError(otherwise())
-                yield
-            finally:
-                for courier in self._working:
-                    courier.close()
-                places.cancel_scope.cancel()
+        # Tasks, and no task group: what ends the run must come through as itself.
+        places = [asyncio.create_task(self._keep_place()) for _ in range(self._places)]
+        try:
+            with anyio.move_on_after(patience_s):
+                await self._news.wait()
+            if self._problem is not None:
+                raise self._problem
+            if not self._working:
+                raise JobError(otherwise())
+            yield
+        finally:
+            for courier in self._working:
+                courier.close()
+            for place in places:
+                place.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait(places)
+        for place in places:
+            if not place.cancelled():
+                place.result()  # a bug of ours, if it ended by itself
 
     async def _next(self) -> Courier:
         """The next worker to come."""

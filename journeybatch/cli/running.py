@@ -142,6 +142,8 @@ def _tell(report: Report) -> None:
         f"{requests['sent']} requests ({requests['retried']} retries), {credits['spent']}{cap} credits{doubt}, "
         f"{summary['seconds']:.1f} s" + (", all by the emulator: no credit was real" if summary["emulated"] else "")
     )
+    if workers := summary["workers"]:
+        screen.out(_crew(workers))
     for remark in remarks(summary):
         screen.out(remark)
     for decision in summary["decisions"]:
@@ -154,6 +156,15 @@ def _tell(report: Report) -> None:
     for delivery in summary["deliveries"]:
         if delivery["state"] != "failed":  # that is told where a stop is
             screen.out(f"{delivery['state']}: {screen.safe(delivery['sink'])}")
+
+
+def _crew(workers: list[dict[str, Any]]) -> str:
+    """What those who sent for us did, the busiest and the idlest; `status` has them all."""
+    gone = [worker for worker in workers if worker["state"] == "gone"]
+    sent = sorted(worker["sent"] for worker in workers)
+    doubt = sum(worker["in_doubt"] for worker in gone)
+    said = f"{len(workers)} workers on Ray sent {sent[0]} to {sent[-1]} requests each"
+    return said + (f"; {len(gone)} of them were lost, with {doubt} requests in flight" if gone else "")
 
 
 @click.command()
