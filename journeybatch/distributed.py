@@ -130,7 +130,7 @@ async def fleet_on_ray(
     """
     check_installed()
     with _connected(engine, environ) as ray:
-        places = engine.workers or max(1, sum(bool(node["Alive"]) for node in ray.nodes()))
+        places = engine.workers or max(1, sum(_has_room(node, engine.cpus) for node in ray.nodes()))
         options = {"num_cpus": engine.cpus, "max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
         actor, packed = ray.remote(Worker).options(**options), pack(errand)
         fleet = Fleet(lambda: RayStation(actor, packed), places, check=_checker(errand, key), say=say)
@@ -144,6 +144,10 @@ async def fleet_on_ray(
 
         async with fleet.at_work(engine.start_timeout_s, no_room):
             yield fleet
+
+
+def _has_room(node: Mapping[str, Any], cpus: float) -> bool:
+    return bool(node["Alive"]) and node["Resources"].get("CPU", 0) >= cpus
 
 
 def _checker(errand: Errand, key: str) -> Callable[[Greeting], None]:

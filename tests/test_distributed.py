@@ -287,7 +287,7 @@ def test_a_signal_ends_a_run_on_a_ray_of_its_own_gently_and_leaves_no_process(tm
     assert "SIGTERM" not in err.replace("stopped (signal)", ""), "Ray's own handler prints a stack"
     summary = flow.summary()
     assert (summary["stopped_by"], summary["workers"][0]["state"]) == ("signal", "working")
-    assert "1 workers on Ray sent" in out or "1 worker on Ray sent" in out
+    assert "a worker on Ray sent" in out
     assert len(mine) >= 4, "Ray ran beneath it"
     until = time.monotonic() + 10
     while alive := [pid for pid in mine if Path(f"/proc/{pid}/exe").exists()]:

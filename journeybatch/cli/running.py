@@ -164,6 +164,8 @@ def _crew(workers: list[dict[str, Any]]) -> str:
     sent = sorted(worker["sent"] for worker in workers)
     doubt = sum(worker["in_doubt"] for worker in gone)
     said = f"{len(workers)} workers on Ray sent {sent[0]} to {sent[-1]} requests each"
+    if len(workers) == 1:
+        said = f"a worker on Ray sent {sent[0]} requests"
     return said + (f"; {len(gone)} of them were lost, with {doubt} requests in flight" if gone else "")
 
 
