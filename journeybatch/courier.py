@@ -10,12 +10,14 @@ import asyncio
 from typing import Protocol
 
 from journeybatch.errors import WorkerLost
-from journeybatch.outpost import LINGER_S, POLL_S
+from journeybatch.outpost import POLL_S
 from journeybatch.parcels import Delivered, Parcel, Returned, haul_of, opened, pack
 from journeybatch.records import Completion, Request
 from journeybatch.turnstile import Turnstile
 
 BATCH_BYTES = 4 * 2**20
+LINGER_S = 0.002
+"""How long what is to travel waits for company."""
 AGAIN_S = 0.5
 """How soon a worker that could not be reached is tried again."""
 
@@ -46,7 +48,7 @@ class Station(Protocol):
     async def post(self, number: int, batch: bytes) -> None:
         """Hand it a batch."""
 
-    async def take(self, seen: int) -> bytes:
+    async def take(self, seen: int, linger_s: float) -> bytes:
         """Take its replies."""
 
     def dismiss(self) -> None:
@@ -55,10 +57,11 @@ class Station(Protocol):
 
 class Courier:
     """All that is under way to and from one worker. ``lease_s`` is the worker's: after so many seconds of silence it
-    has ended itself."""
+    has ended itself. ``linger_s`` is how long its replies wait for company: the more workers, the longer."""
 
     def __init__(self, station: Station, lease_s: float) -> None:
         self.sent = self.answered = self.failed = self.late = self.lost = 0
+        self.linger_s = LINGER_S
         self._station, self._lease_s = station, lease_s
         self._waiting: dict[tuple[int, int], asyncio.Future[Returned]] = {}
         self._line: list[Parcel] = []
@@ -73,6 +76,11 @@ class Courier:
     def in_flight(self) -> int:
         """Attempts that are with the worker or on their way there."""
         return len(self._waiting)
+
+    @property
+    def loading(self) -> bool:
+        """Whether a batch is about to leave, which has room for more."""
+        return bool(self._line)
 
     async def send(self, request: Request) -> Completion:
         """One attempt, made by the worker. Raises what it raised there; WorkerLost; Unposted."""
@@ -150,7 +158,7 @@ class Courier:
             self._called = self._loop.time()
             try:
                 async with asyncio.timeout(POLL_S + self._lease_s):
-                    haul = haul_of(await self._station.take(seen))
+                    haul = haul_of(await self._station.take(seen, self.linger_s))
             except (Unheard, TimeoutError) as error:
                 if self._loop.time() - self._heard > self._lease_s:
                     raise Gone(f"nothing was heard of it for {self._lease_s:.0f} s", sure=False) from error

@@ -72,8 +72,8 @@ class RayStation:
     async def post(self, number: int, batch: bytes) -> None:
         await self._answer(self._actor.post.remote(number, batch))
 
-    async def take(self, seen: int) -> bytes:
-        return bytes(await self._answer(self._actor.take.remote(seen)))
+    async def take(self, seen: int, linger_s: float) -> bytes:
+        return bytes(await self._answer(self._actor.take.remote(seen, linger_s)))
 
     def dismiss(self) -> None:
         import ray

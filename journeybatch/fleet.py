@@ -1,8 +1,9 @@
 """All workers of a run: who gets the next request, and who takes the place of one that is gone.
 
 Every place is kept by a task of its own: it asks for a worker, waits until that is there, lets its courier run, and
-asks for another one when it is gone. Requests go to whoever has least to do. Where nobody is there they wait, and
-after a while count as not sent, like requests to an endpoint that cannot be reached.
+asks for another one when it is gone. Requests go to whoever has least to do, and those that come at the same time go
+together: what a run can do in a second is bounded by its calls to workers, not by their number. Where nobody is there
+requests wait, and after a while count as not sent, like those to an endpoint that cannot be reached.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Literal
 import anyio
 import msgspec
 
-from journeybatch.courier import Courier, Gone, Station, Unheard, Unposted
+from journeybatch.courier import LINGER_S, Courier, Gone, Station, Unheard, Unposted
 from journeybatch.errors import JobError
 from journeybatch.parcels import Greeting, greeting_of
 from journeybatch.records import Completion, Request
@@ -24,6 +25,7 @@ from journeybatch.wire import clean, lost
 LEASE_S = 10.0
 NOBODY_S = 60.0
 """How long a request waits for a worker when all are gone."""
+LONGEST_LINGER_S = 0.1
 SLOWEST_S = 30.0
 """The longest pause before another worker is asked for in the place of one that did not come."""
 KEPT = 1000
@@ -73,18 +75,24 @@ class Fleet:
         self._hire, self._places, self._check, self._say, self._lease_s = hire, places, check, say, lease_s
         self._workers: list[Worker] = []
         self._working: list[Courier] = []
+        self._chosen: Courier | None = None
+        self._in_flight = 0
         self._count = 0
         self._news = asyncio.Event()  # somebody is there, or it is known why not
         self._problem: JobError | None = None
 
     async def send(self, request: Request) -> Completion:
         """One attempt, by the worker that has least to do. Raises ApiFailure, DiskFull."""
-        while True:
-            courier = min(self._working, key=_load, default=None) or await self._next()
-            try:
-                return await courier.send(request)
-            except Unposted:
-                continue
+        self._in_flight += 1
+        try:
+            while True:
+                courier = self._choose() or await self._next()
+                try:
+                    return await courier.send(request)
+                except Unposted:
+                    continue
+        finally:
+            self._in_flight -= 1
 
     def rows(self) -> list[dict[str, Any]]:
         """What each worker did, the earliest first."""
@@ -116,6 +124,19 @@ class Fleet:
         for place in places:
             if not place.cancelled():
                 place.result()  # a bug of ours, if it ended by itself
+
+    def _choose(self) -> Courier | None:
+        """Whose batch is about to leave, as long as that is no more than a fair share; else who has least to do."""
+        chosen, fair = self._chosen, 1 + self._in_flight / max(1, len(self._working))
+        if chosen is None or not chosen.loading or chosen.in_flight >= fair:
+            chosen = self._chosen = min(self._working, key=_load, default=None)
+        return chosen
+
+    def _settle(self) -> None:
+        """The number of workers has changed."""
+        self._chosen = None
+        for courier in self._working:
+            courier.linger_s = min(LONGEST_LINGER_S, LINGER_S * len(self._working))
 
     async def _next(self) -> Courier:
         """The next worker to come."""
@@ -158,6 +179,7 @@ class Fleet:
         courier = worker.courier = Courier(station, self._lease_s)
         worker.state = "working"
         self._working.append(courier)
+        self._settle()
         self._news.set()
         try:
             gone = await courier.run()
@@ -165,6 +187,7 @@ class Fleet:
             self._say(f"worker {worker.number} on {worker.greeting.host} is gone: {worker.why}")
         finally:
             self._working.remove(courier)
+            self._settle()
         return True
 
 

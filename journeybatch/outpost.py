@@ -39,8 +39,6 @@ from journeybatch.transport import LaneTransport
 
 POLL_S = 1.0
 """How long a call waits for a reply before it goes home with none: it is the worker's pulse as well."""
-LINGER_S = 0.002
-"""How long a reply waits for others to travel with."""
 HAUL_BYTES = 4 * 2**20
 _FREE = Price(0, 0)  # the books are kept elsewhere
 
@@ -91,9 +89,9 @@ class Outpost:
             self._at_work.add(task)
             task.add_done_callback(self._at_work.discard)
 
-    async def take(self, seen: int) -> bytes:
-        """A packed ``Haul`` of the replies after the ``seen``-th, as soon as there are any; of none after a second.
-        Those up to it are forgotten."""
+    async def take(self, seen: int, linger_s: float = 0.0) -> bytes:
+        """A packed ``Haul`` of the replies after the ``seen``-th, ``linger_s`` seconds after there are any, so that
+        they travel together; of none after a second. Those up to it are forgotten."""
         self._heard = asyncio.get_running_loop().time()
         while self._outbox and self._first < seen:
             self._outbox.popleft()
@@ -103,7 +101,7 @@ class Outpost:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._arrived.wait()
-                    await asyncio.sleep(LINGER_S)
+                    await asyncio.sleep(linger_s)
         replies, size = [], 0
         for reply in self._outbox:
             replies.append(reply)

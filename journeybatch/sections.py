@@ -253,7 +253,9 @@ class Engine(Section):
         examples=["auto", "10.0.0.5:6379"],
     )
     workers: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
-        default=None, description="Workers to ask for; by default one for each node that has processors for it.", examples=[8]
+        default=None,
+        description="Workers to ask for; by default one for each node that has processors for it.",
+        examples=[8],
     )
     cpus: Annotated[float, Field(gt=0, le=1024)] = Field(
         default=1.0, description="Processors that a worker wants of its node."

@@ -45,8 +45,8 @@ class NearStation:
     async def post(self, number: int, batch: bytes) -> None:
         await self._call(self.outpost.post(number, batch))
 
-    async def take(self, seen: int) -> bytes:
-        return await self._call(self.outpost.take(seen))
+    async def take(self, seen: int, linger_s: float) -> bytes:
+        return await self._call(self.outpost.take(seen, linger_s))
 
     def dismiss(self) -> None:
         self.dismissed = True
