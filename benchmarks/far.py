@@ -27,6 +27,7 @@ from journeybatch.parcels import Delivered, Parcel
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 KEY = "no-key-at-all"
+TEN = ("engine.workers=10", "--set", "engine.cpus=0.1", "--concurrency", 2000)
 BODY = COMPLETION.partition(b"\r\n\r\n")[2]
 
 
@@ -93,7 +94,7 @@ def compare(room: Path, given: argparse.Namespace, address: str) -> None:
             ("local, 0 ms", (), False),
             ("ray, 1 worker, 0 ms", far, False),
             ("the driver's ceiling, 1 worker", far, True),
-            ("the same, 10 workers", (*far[:-1], "engine.workers=10", "--set", "engine.cpus=0.1"), True),
+            ("the same, 10 workers, 2,000 in flight", (*far[:-1], *TEN), True),
         ):
             short = [run(room, 500, fast, *arguments, echo=echo) for _ in range(given.rounds)]
             long = [run(room, given.rows, fast, *arguments, echo=echo) for _ in range(given.rounds)]

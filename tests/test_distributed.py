@@ -26,7 +26,10 @@ from conftest import KEY, Flow, spawned
 from journeybatch.emulator.bill import Billed, read_bill
 
 Call = Callable[..., SimpleNamespace]
-needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install 'journeybatch[ray]'")
+needs_ray = pytest.mark.skipif(
+    find_spec("ray") is None and not os.environ.get("CI"),
+    reason="Ray is not installed: pip install 'journeybatch[ray]'",
+)
 FAULTS = "{seed: 3, statuses: {500: 0.03, 408: 0.01}, truncate: 0.02, cut: 0.01, reset: 0.01, empty_choices: 0.02}"
 """A tenth of all attempts, each of a kind that may have been charged."""
 
