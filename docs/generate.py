@@ -40,9 +40,6 @@ and keys and values are completed and checked as you type.
 wrong types are errors that name the file, the line, the key and the nearest valid key; all of them are listed at
 once. Paths are relative to the job file; on the command line, to the working directory. `${env:NAME}` stands for
 an environment variable in `output` and `api` only, never in prompts. A key never stands in a job file.
-
-**Not yet.** Keys marked *not yet* are reserved: giving them another value than their default is an error, so that
-nothing is ever silently ignored.
 """
 
 
@@ -118,10 +115,9 @@ def table(mapping: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     rows = ["| key | type | default | what it does | example |", "| --- | --- | --- | --- | --- |"]
     for key, shape in mapping["properties"].items():
         found = shape if "description" in shape else definitions[next(references(shape))]
-        later = "*Not yet.* " if shape.get("x-not-yet") else ""
         example = code(shape["examples"][0]) if shape.get("examples") else ""
         absent = "**required**" if key in mapping.get("required", ()) else default(key, shape)
-        cells = (f"`{key}`", kind(shape), absent, later + found["description"], example)
+        cells = (f"`{key}`", kind(shape), absent, found["description"], example)
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows)
 

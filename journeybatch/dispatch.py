@@ -19,8 +19,8 @@ from journeybatch.canary import ALIKE
 from journeybatch.client import Client, Endpoint
 from journeybatch.concurrency import InFlight
 from journeybatch.deadline import GRACE_S as LAST_S
-from journeybatch.delivery import Delivery
-from journeybatch.entries import Decided, GivenUp, Split
+from journeybatch.ending import Ending
+from journeybatch.entries import GivenUp, Split
 from journeybatch.errors import ApiFailure, DeadlinePassed, RunStopped, TooManyFailures
 from journeybatch.history import History
 from journeybatch.journal import Journal
@@ -29,7 +29,7 @@ from journeybatch.ledger import Ledger
 from journeybatch.limiter import Limiter, limited
 from journeybatch.progress import Numbers, Screen, reported
 from journeybatch.reading import PLAIN, Reader
-from journeybatch.reconciliation import Credits, Reconciliation, reconcile
+from journeybatch.reconciliation import Credits, reconcile
 from journeybatch.records import Request
 from journeybatch.retry import retrying
 from journeybatch.sections import Limits, Retry
@@ -57,19 +57,6 @@ class Terms(msgspec.Struct, frozen=True):
     reader: Reader = PLAIN
     asks_again: bool = False
     climbs: Mapping[str, frozenset[int]] = {}
-
-
-class Ending(msgspec.Struct):
-    """How dispatching ended: stopped for a reason, by a signal number, or neither; the account's balances, and what
-    they say of the ledger; what came of the sinks; what was ``found`` of the endpoint."""
-
-    stop: RunStopped | None = None
-    signal: int | None = None
-    balance_before: Credits | None = None
-    balance_after: Credits | None = None
-    reconciliation: Reconciliation | None = None
-    deliveries: list[Delivery] = []
-    found: Decided | None = None
 
 
 class Dispatch:

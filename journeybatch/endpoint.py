@@ -39,7 +39,7 @@ def choose_endpoint(api: Api, environ: Mapping[str, str], allowed: Collection[st
     auth = api.auth or ("bearer" if api.base_url else "raw")
     if auth == "none":
         return Endpoint(url, auth=auth)
-    key = _find_key(api, environ)
+    key = read_key(api.key_env or KEY, api.key_file, environ)
     bound = {urlsplit(JOURNEYAPI).hostname, urlsplit(ours).hostname, *(name.lower() for name in allowed)}
     if host not in bound and not is_loopback(url):
         raise MissingKey(
@@ -55,16 +55,17 @@ def provider_of(api: Api, environ: Mapping[str, str]) -> str:
     return Endpoint(url, emulated=api.kind == "emulator").provider
 
 
-def _find_key(api: Api, environ: Mapping[str, str]) -> str:
-    """The key, stripped: a newline at the end of a key file would end up in errors about the header."""
-    if api.key_file is not None:
+def read_key(key_env: str, key_file: str | None, environ: Mapping[str, str]) -> str:
+    """The key in ``key_file``, or else in the variable ``key_env``. Raises MissingKey. It is stripped: a newline at the
+    end of a key file would end up in errors about the header."""
+    if key_file is not None:
         try:
-            key = Path(api.key_file).read_text(encoding="utf-8").strip()
+            key = Path(key_file).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeError) as error:
-            raise MissingKey(f"api.key_file: {api.key_file}: cannot be read: {error}") from None
-        where = f"api.key_file: {api.key_file}"
+            raise MissingKey(f"api.key_file: {key_file}: cannot be read: {error}") from None
+        where = f"api.key_file: {key_file}"
     else:
-        where = api.key_env or KEY
+        where = key_env
         key = environ.get(where, "").strip()
     if not key:
         raise MissingKey(f"no API key: {where} is empty or not set; {_HELP}")

@@ -25,6 +25,7 @@
     ├─ RunLocked          another run holds the output directory: exit 4
     ├─ Damaged            `verify` found damage: exit 5
     └─ ApiFailure         one attempt failed: what it may have cost, and what is to be done then
+        └─ WorkerLost       the machine that made it is gone: no news of the endpoint
 
 An ``ApiFailure`` never reaches the user: it becomes a failed row or a ``RunStopped``.
 """
@@ -185,6 +186,14 @@ class ApiFailure(JourneybatchError):
         self.stopped_by = stopped_by
         self.retry_after_s = retry_after_s
         self.counted = True
+
+
+class WorkerLost(ApiFailure):
+    """The worker that had an attempt in flight is gone: what came of it nobody knows, and it may have been charged.
+    That says nothing about the endpoint."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("worker", message, charge="unknown", then="retry")
 
 
 STOPS: dict[str, type[RunStopped]] = {

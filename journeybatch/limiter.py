@@ -15,7 +15,7 @@ from journeybatch.breaker import Breaker
 from journeybatch.canary import Canary, Rejections
 from journeybatch.concurrency import InFlight
 from journeybatch.entries import Decided
-from journeybatch.errors import STOPS, ApiFailure, JourneybatchError, Outage, RunStopped
+from journeybatch.errors import STOPS, ApiFailure, JourneybatchError, Outage, RunStopped, WorkerLost
 from journeybatch.gauge import Gauge
 from journeybatch.pace import Pace
 from journeybatch.pause import ABSURD_S, Pause
@@ -160,7 +160,7 @@ class Limiter:
         self._close(stop)
 
     def release(self, stamp: int) -> None:
-        """It ended without an outcome: cancelled, or by an error of our own."""
+        """It ended without an outcome: cancelled, by an error of our own, or with the worker that made it."""
         self._leave(stamp)
         self._window.failed()
         self._canary.lost(stamp)
@@ -269,18 +269,18 @@ class Limiter:
 
 
 def limited(send: Send, limiter: Limiter) -> Send:
-    """``send``, admitted by ``limiter`` and telling it how it ended.
-
-    Raises the ``ApiFailure`` of the attempt, or a ``RunStopped`` where the failure is a reason to stop.
-    """
+    """``send``, admitted by ``limiter`` and telling it how it ended. Raises the ``ApiFailure`` of the attempt, or a
+    ``RunStopped`` where the failure is a reason to stop."""
 
     async def admitted(request: Request) -> Completion:
         stamp = limiter.enter() or await limiter.turn(request.attempt)
         try:
             completion = await send(request)
+        except WorkerLost:
+            limiter.release(stamp)
+            raise
         except ApiFailure as failure:
-            stop = limiter.failed(stamp, request, failure)
-            if stop is None:
+            if (stop := limiter.failed(stamp, request, failure)) is None:
                 raise
             raise stop from failure
         except RunStopped as stop:

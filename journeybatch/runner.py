@@ -9,39 +9,36 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx
 import msgspec
 
 from journeybatch.client import Client
 from journeybatch.compaction import close
+from journeybatch.connection import client_of, workers_of
 from journeybatch.daybook import Daybook, open_daybook
 from journeybatch.delivery import deliver, undelivered
 from journeybatch.directory import discard_if_unused
-from journeybatch.dispatch import Dispatch, Ending, balance_of, connected
+from journeybatch.dispatch import Dispatch, balance_of
+from journeybatch.ending import Ending
 from journeybatch.entries import Decided, Finished
-from journeybatch.errors import DeadlinePassed, DiskFull, InputChanged, JobError, Outage, RunStopped, TableError
+from journeybatch.errors import DeadlinePassed, DiskFull, InputChanged, JobError, RunStopped, TableError
 from journeybatch.hindsight import Hindsight, look_back
 from journeybatch.job import Job, World
 from journeybatch.ledger import Ledger
 from journeybatch.notices import told
 from journeybatch.preparation import Options, Prepared, begin, check_balance, prepare
 from journeybatch.progress import Numbers
-from journeybatch.proxy import proxied
 from journeybatch.results import RESULTS, Counts, count
 from journeybatch.rounds import give_up_doubts, give_up_lost, rounds, sharers, terms_of
 from journeybatch.spec import JobSpec
 from journeybatch.summary import SUMMARY, Credits, Summary, write_json
 from journeybatch.views import write_views
-
-IN_PROCESS = "http://127.0.0.1/api/v1"
-"""Where an emulator listens that is handed in as a transport."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -66,9 +63,10 @@ async def dispatch(ready: Prepared, world: World, options: Options) -> Ending:
         Unanswered: the account cannot pay for the run.
         OutputError, DiskFull: the credits of the day cannot be counted, or the journal cannot be written.
         Outage: the emulator does not start.
+        JobError: no worker can be had on Ray.
     In all of these cases nothing was sent. What stops the run later stands in the ``Ending``.
     """
-    async with _client(ready, world, options) as client:
+    async with client_of(ready, world, options) as client:
         balance = await balance_of(client)
         check_balance(ready, balance, options)
         with _day(ready.job) as day:
@@ -171,7 +169,7 @@ async def _send(
     deed.ending.balance_before, deed.until = balance, ready.until
 
     def keep() -> None:
-        so_far = Ending(balance_before=balance)
+        so_far = Ending(balance_before=balance, workers=workers_of(client))
         try:
             write_json(spec.output / SUMMARY, _summary(ready, so_far, numbers.rows(), None).json())
         except OSError:
@@ -181,6 +179,8 @@ async def _send(
         return await deed.run(rounds(ready, deed), client, screen=options.screen, keep=keep, signals=options.signals)
     except RunStopped as stop:
         deed.ending.stop = stop
+    finally:
+        deed.ending.workers = workers_of(client)
     return deed.ending
 
 
@@ -203,30 +203,6 @@ def _day(job: Job) -> Iterator[Daybook | None]:
         return
     with closing(open_daybook(job.daybook, cap)) as day:
         yield day
-
-
-@asynccontextmanager
-async def _client(ready: Prepared, world: World, options: Options) -> AsyncIterator[Client]:
-    spec, endpoint = ready.job.spec, ready.endpoint
-    async with AsyncExitStack() as stack:
-        if endpoint.emulated:
-            base_url = IN_PROCESS if options.transport else await stack.enter_async_context(_emulator(spec.output))
-            endpoint = msgspec.structs.replace(endpoint, base_url=base_url)
-        proxy = proxied(httpx.URL(endpoint.base_url), world.environ) if options.transport is None else None
-        yield await stack.enter_async_context(connected(endpoint, options.transport, spec.retry.timeout_s, proxy))
-
-
-@asynccontextmanager
-async def _emulator(output: Path) -> AsyncIterator[str]:
-    """The base URL of an emulator of the run's own. Raises Outage if it does not start."""
-    from journeybatch.emulator.child import emulator_child
-
-    async with AsyncExitStack() as stack:
-        try:
-            base_url = await stack.enter_async_context(emulator_child(output / "emulator-bill.jsonl"))
-        except (TimeoutError, ValueError, OSError) as error:
-            raise Outage(f"the emulator does not start: {error}") from None
-        yield base_url
 
 
 def _exit_code(counts: Counts, ending: Ending) -> int:
@@ -278,6 +254,7 @@ def _summary(
         models=hindsight.models if hindsight else None,
         failures=hindsight.failures if hindsight else None,
         deliveries=ending.deliveries,
+        workers=ending.workers,
     )
 
 

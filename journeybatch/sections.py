@@ -26,6 +26,7 @@ from journeybatch.shapes import (
     Failures,
     FilePath,
     KeyFilePath,
+    RayAddress,
     TablePath,
     Text,
     Url,
@@ -239,6 +240,38 @@ class Api(Section):
         return self
 
 
+class Engine(Section):
+    """Where requests are sent from: this process, or workers on a Ray cluster."""
+
+    kind: Literal["local", "ray"] = Field(
+        default="local", description="`local`, or `ray`, which follows from `address` where that is given."
+    )
+    address: RayAddress | None = Field(
+        default=None,
+        description="The cluster's head as host:port, or `auto` for the one on this machine. By default RAY_ADDRESS, "
+        "or else a Ray of the run's own on this machine.",
+        examples=["auto", "10.0.0.5:6379"],
+    )
+    workers: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        default=None,
+        description="Workers to ask for; by default one for each node that has processors for it.",
+        examples=[8],
+    )
+    cpus: Annotated[float, Field(gt=0, le=1024)] = Field(
+        default=1.0, description="Processors that a worker wants of its node."
+    )
+    start_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        default=300.0, description="Seconds to wait for the first worker: a cluster that grows needs minutes."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "kind" not in data and data.get("address") is not None:
+            return {"kind": "ray", **data}
+        return data
+
+
 def expand_input(value: Any) -> Any:
     """A bare path stands for ``{path: …}``."""
     return {"path": value} if isinstance(value, str | Path) else value
@@ -254,3 +287,8 @@ def expand_api(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return {"base_url": value} if is_url(value) or value.startswith("${env:") else {"kind": value}
+
+
+def expand_engine(value: Any) -> Any:
+    """A bare name stands for ``{kind: …}``."""
+    return {"kind": value} if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""The kinds of value a job file is made of: paths, URLs, prices, limits, and keys whose feature is to come.
+"""The kinds of value a job file is made of: paths, URLs, prices, limits.
 
 Each is an annotated type that checks one thing and says in one sentence what it expected.
 """
@@ -63,24 +63,6 @@ class FailureLimit:
 
     def __str__(self) -> str:
         return f"{self.percent:g}%" if self.percent is not None else str(self.count)
-
-
-@dataclass(frozen=True, slots=True)
-class Later:
-    """Marks a key whose feature is to come: any value but ``allowed`` is refused with "not yet"."""
-
-    allowed: object
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self._check, handler(source))
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {**handler(core), "x-not-yet": True}
-
-    def _check(self, value: Any) -> Any:
-        if value != self.allowed:
-            raise ValueError("not yet: this key is reserved for a feature that is to come")
-        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +171,16 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _ray_address(text: str) -> str:
+    if text.startswith("ray://"):
+        raise ValueError(
+            "Ray Client (ray://) is no way for a run of hours: run journeybatch in the cluster, with `ray job submit`"
+        )
+    if text not in ("auto", "local") and not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^\s/:\[\]]+):[0-9]{1,5}", text):
+        raise ValueError("expected the cluster's head as host:port, `auto` or `local`")
+    return text
+
+
 def is_loopback(url: str) -> bool:
     """Whether the host of ``url`` is this machine."""
     host = urlsplit(url).hostname or ""
@@ -250,6 +242,7 @@ FilePath = Annotated[PathLike, AfterValidator(file_path)]
 KeyFilePath = Annotated[PathLike, AfterValidator(_expand), AfterValidator(file_path)]
 Directory = Annotated[Path, PlainValidator(_directory, json_schema_input_type=str), PlainSerializer(str)]
 Url = Annotated[str, AfterValidator(_expand), AfterValidator(_url)]
+RayAddress = Annotated[str, AfterValidator(_ray_address)]
 EnvName = Annotated[str, AfterValidator(_expand), AfterValidator(_env_name)]
 Directories = Annotated[
     tuple[Directory, ...],

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, JsonValue, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
@@ -18,19 +18,20 @@ from journeybatch.escalation import DEFAULT, Rules, rules_of
 from journeybatch.outlets import Notify, Sinks
 from journeybatch.sections import (
     Api,
+    Engine,
     Input,
     Limits,
     PromptSpec,
     Retry,
     Section,
     expand_api,
+    expand_engine,
     expand_input,
     expand_prompt,
 )
 from journeybatch.shapes import (
     Directories,
     Directory,
-    Later,
     Name,
     Origin,
     Prices,
@@ -58,6 +59,7 @@ SHORTHANDS = {
     "input": expand_input,
     "prompt": expand_prompt,
     "api": expand_api,
+    "engine": expand_engine,
     "pack": expand_pack,
     "guarantee": expand_guarantee,
 }
@@ -140,8 +142,10 @@ class JobSpec(Section):
     max_age: Age | None = Field(
         default=None, description="Answers older than this are asked again: 12h, 30d, 2w.", examples=["30d"]
     )
-    engine: Annotated[Literal["local", "ray"], Later("local")] = Field(
-        default="local", description="Where requests are sent from."
+    engine: Annotated[Engine, Shorthand(expand_engine)] = Field(
+        default=Engine(),
+        description="Where requests are sent from: `local`, `ray`, or a mapping.",
+        examples=["local"],
     )
     sinks: Sinks = Field(
         default=(),

@@ -39,7 +39,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The run as one value; ``started_at`` and ``finished_at`` in Unix seconds, None while it has not. ``costs``,
     ``models`` and ``failures`` are None while the run lasts, and where a signal ended it. ``decisions`` are what
     measurements have found: ``what``, ``value`` and ``why``; ``deliveries`` what came of each sink: ``sink``, ``state``
-    and ``message``."""
+    and ``message``; ``workers`` what each worker elsewhere did, in the process that was last at work."""
 
     job: str
     run: int
@@ -58,6 +58,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     failures: dict[str, int] | None = None
     decisions: list[dict[str, Any]] = []
     deliveries: list[Delivery] = []
+    workers: list[dict[str, Any]] = []
 
     def json(self) -> dict[str, Any]:
         """As it stands in the file: times in ISO 8601, UTC."""

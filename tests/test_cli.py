@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,8 @@ from journeybatch.emulator import read_bill
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted(path.stem for path in (ROOT / "jobs").glob("*.yaml"))
+RAYLESS = find_spec("ray") is None and not os.environ.get("CI")
+NEEDS = {"on-ray": (pytest.mark.ray, pytest.mark.skipif(RAYLESS, reason="Ray is not installed"))}
 Call = Callable[..., SimpleNamespace]
 
 
@@ -378,7 +381,7 @@ def test_an_edited_spec_is_asked_about(flow: Flow, call: Call, served: SimpleNam
 # -- the sample jobs -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sample", SAMPLES)
+@pytest.mark.parametrize("sample", [pytest.param(name, marks=NEEDS.get(name, ())) for name in SAMPLES])
 def test_every_sample_job_runs(sample: str, call: Call, tmp_path: Path) -> None:
     for folder in ("jobs", "sample_data"):
         shutil.copytree(ROOT / folder, tmp_path / folder)

@@ -308,21 +308,41 @@ def test_a_missing_key_is_named(missing):
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"engine": "ray"},
-    ],
+    [{"pack": 1}, {"samples": 1}, {"reuse": []}, {"engine": "local"}, {"sinks": []}, {"max_age": None}, {"eval": None}],
 )
-def test_what_is_to_come_is_refused_with_not_yet(change):
-    for line in error_of({**JOB, **change}).splitlines():
-        assert "not yet" in line
+def test_a_default_may_be_written_out(change):
+    assert load_job({**JOB, **change}) == load_job(JOB)
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"pack": 1}, {"samples": 1}, {"reuse": []}, {"engine": "local"}, {"sinks": []}, {"max_age": None}, {"eval": None}],
+    ("engine", "kind", "address"),
+    [
+        ("ray", "ray", None),
+        ({"kind": "ray", "workers": 8}, "ray", None),
+        ({"address": "10.0.0.5:6379"}, "ray", "10.0.0.5:6379"),
+        ({"address": "[fd00::5]:6379"}, "ray", "[fd00::5]:6379"),
+        ({"address": "auto"}, "ray", "auto"),
+    ],
 )
-def test_the_default_of_what_is_to_come_may_be_written_out(change):
-    assert load_job({**JOB, **change}) == load_job(JOB)
+def test_an_engine_is_a_name_or_a_mapping_and_an_address_means_ray(engine, kind, address):
+    found = load_job({**JOB, "engine": engine}).engine
+    assert (found.kind, found.address) == (kind, address)
+    assert load_job({**JOB, "engine": "ray"}, {"engine.address": "auto"}).engine.address == "auto"
+    assert load_job(JOB, {"engine.kind": "ray", "engine.workers": 3}).engine.workers == 3
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        ("spark", "'spark'"),
+        ({"address": "ray://head:10001"}, "Ray Client (ray://) is no way for a run of hours"),
+        ({"address": "head"}, "host:port"),
+        ({"kind": "ray", "workers": 0}, "engine.workers"),
+        ({"kind": "ray", "cpus": 0}, "engine.cpus"),
+    ],
+)
+def test_an_engine_that_cannot_be_is_one_clear_error(engine, message):
+    assert message in error_of({**JOB, "engine": engine})
 
 
 def test_a_file_that_is_no_job_is_one_clear_error(tmp_path):

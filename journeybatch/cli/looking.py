@@ -52,6 +52,9 @@ def check_journal(directory: Path) -> None:
         raise OutputError(f"{directory}: there is no journal here; nothing ever ran in this directory")
 
 
+_COUNTED = {"worker", "pid", "sent", "in flight", "answered", "failed", "in doubt", "late"}
+
+
 @click.command()
 @click.argument("target", metavar="DIR-or-JOB")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -85,6 +88,7 @@ def status(target: str, as_json: bool, watching: bool) -> None:
         "stopped_by": summary.get("stopped_by") or ("died" if state == "stopped" and _died(summary) else None),
         "finished_at": summary.get("finished_at"),
         "output": str(directory),
+        "workers": summary.get("workers", []),
     }
     if as_json:
         screen.out_json(data)
@@ -94,6 +98,10 @@ def status(target: str, as_json: bool, watching: bool) -> None:
         if data[name]:
             facts = ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in data[name].items())
             screen.out(f"{name + ':':<10}{facts}")
+    if data["workers"]:
+        columns = [*data["workers"][0]]
+        cells = (worker.values() for worker in data["workers"])
+        screen.out_table([name.replace("_", " ") for name in columns], cells, numbers=_COUNTED)
     for remark in remarks(summary) if summary and not running else ():
         screen.out(screen.safe(remark))
     if state == "stopped" and summary.get("exit_code") != 1:

@@ -48,6 +48,8 @@ def overrides(command: Command, *, required: bool = True) -> Command:
             click.option("--max-credits", type=int, help="limits.credits: what the run may be billed at most."),
             click.option("--deadline", metavar="HH:MM", help="limits.deadline: nothing more is sent from then on."),
             click.option("--api", help="journeyapi, emulator, or a base URL."),
+            click.option("--engine", help="local, or ray: requests leave from the workers of a cluster."),
+            click.option("--address", metavar="HOST:PORT", help="engine.address: the Ray cluster's head, or auto."),
             click.option("--output", type=click.Path(), help="Another output directory."),
             click.option("--set", "sets", multiple=True, metavar="KEY.PATH=VALUE", help="Set any key of the job."),
             click.option("--retry-failed", is_flag=True, help="Ask failed rows again."),
@@ -67,6 +69,8 @@ def overridden(given: dict[str, Any]) -> dict[str, Any]:
         "max_credits": "limits.credits",
         "deadline": "limits.deadline",
         "api": "api",
+        "engine": "engine.kind",
+        "address": "engine.address",
         "output": "output",
     }
     chosen = {key: given[name] for name, key in names.items() if given[name] is not None}
@@ -147,6 +151,8 @@ def _tell(report: Report) -> None:
         f"{requests['sent']} requests ({requests['retried']} retries), {credits['spent']}{cap} credits{doubt}, "
         f"{summary['seconds']:.1f} s" + (", all by the emulator: no credit was real" if summary["emulated"] else "")
     )
+    if workers := summary["workers"]:
+        screen.out(_crew(workers))
     for remark in remarks(summary):
         screen.out(remark)
     for decision in summary["decisions"]:
@@ -159,6 +165,17 @@ def _tell(report: Report) -> None:
     for delivery in summary["deliveries"]:
         if delivery["state"] != "failed":  # that is told where a stop is
             screen.out(f"{delivery['state']}: {screen.safe(delivery['sink'])}")
+
+
+def _crew(workers: list[dict[str, Any]]) -> str:
+    """What those who sent for us did, the busiest and the idlest; `status` has them all."""
+    gone = [worker for worker in workers if worker["state"] == "gone"]
+    sent = sorted(worker["sent"] for worker in workers)
+    doubt = sum(worker["in_doubt"] for worker in gone)
+    said = f"{len(workers)} workers on Ray sent {sent[0]} to {sent[-1]} requests each"
+    if len(workers) == 1:
+        said = f"a worker on Ray sent {sent[0]} requests"
+    return said + (f"; {len(gone)} of them were lost, with {doubt} requests in flight" if gone else "")
 
 
 @click.command()

@@ -160,7 +160,10 @@ class Emulator:
         turn = self._take_turn(call, since, outage, number)
         answered = turn.reply.end in ("whole", "cut") or turn.reply.stop_at is not None
         status = turn.reply.status if answered else None
-        self._bill.add(Billed(number, turn.model, turn.credits, status, turn.fault, sha256, turn.id, round(since, 6)))
+        at_s = round(since, 6)
+        self._bill.add(
+            Billed(number, turn.model, turn.credits, status, turn.fault, sha256, turn.id, at_s, call.in_flight)
+        )
         if turn.credits and self.faults.late_charge_s:
             self._unseen.append((since + self.faults.late_charge_s, turn.credits))
         return _labelled(turn.reply, f"req_{number:08d}{sha256}")

@@ -17,7 +17,8 @@ class Billed:
     ``attempt`` counts from 1. ``status`` is the HTTP status it was answered with, None if it was not answered.
     ``fault`` names what was done to it on purpose, with + between several, None if nothing. ``sha256`` is the first 16
     hex digits of the request body's digest, ``id`` the completion's id where one was computed, ``at_s`` the seconds
-    since the emulator began to serve.
+    since the emulator began to serve. ``in_flight`` is how many requests, with this one, had a client that waited for
+    its answer as this one arrived; None where the server does not count them.
     """
 
     attempt: int
@@ -28,6 +29,7 @@ class Billed:
     sha256: str
     id: str | None
     at_s: float
+    in_flight: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The record as it stands in the file and goes over HTTP."""

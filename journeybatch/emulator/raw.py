@@ -76,6 +76,7 @@ class RawServer:
         self._server: asyncio.Server | None = None
         self._idle: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.StreamReader] = set()  # of connections whose request has no whole answer yet
 
     async def __aenter__(self) -> Self:
         started = self._emulator.start(asyncio.get_running_loop().time())
@@ -125,7 +126,12 @@ class RawServer:
         finally:
             self._tasks.discard(task)
             self._idle.discard(writer)
+            self._asking.discard(reader)
             writer.close()
+
+    def _in_flight(self) -> int:
+        """Requests under way; who hung up waits no more."""
+        return sum(not reader.at_eof() for reader in self._asking)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         alive = True
@@ -142,11 +148,13 @@ class RawServer:
                 writer.write_eof()
                 await _be_silent(LINGER_S, reader)  # closing on unread bytes would reset the answer away
                 return
-            call = Call(head.method, head.target, head.headers, body)
+            self._asking.add(reader)
+            call = Call(head.method, head.target, head.headers, body, self._in_flight())
             here = is_loopback(head.headers.get("host", ""))
             now = asyncio.get_running_loop().time()
             reply = self._emulator.answer(call, now) if here else misdirected()
             alive = await perform(reply, head, reader, writer) and head.keeps_alive
+            self._asking.discard(reader)
 
 
 def read_head(data: bytes) -> Head:

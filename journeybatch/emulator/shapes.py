@@ -23,12 +23,14 @@ SSE = "text/event-stream; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One HTTP request: ``target`` with its query, header names in lower case."""
+    """One HTTP request: ``target`` with its query, header names in lower case; ``in_flight`` how many there are with it
+    whose clients wait for an answer, None where nobody counts them."""
 
     method: str
     target: str
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+    in_flight: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

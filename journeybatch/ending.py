@@ -1,0 +1,26 @@
+"""How the sending of a run ended, and what it found out on the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from journeybatch.delivery import Delivery
+from journeybatch.entries import Decided
+from journeybatch.errors import RunStopped
+from journeybatch.reconciliation import Credits, Reconciliation
+
+
+class Ending(msgspec.Struct):
+    """Stopped for a reason, by a signal number, or neither; the account's balances, and what they say of the ledger;
+    what came of the sinks; what each worker elsewhere did; what was ``found`` of the endpoint."""
+
+    stop: RunStopped | None = None
+    signal: int | None = None
+    balance_before: Credits | None = None
+    balance_after: Credits | None = None
+    reconciliation: Reconciliation | None = None
+    deliveries: list[Delivery] = []
+    workers: list[dict[str, Any]] = []
+    found: Decided | None = None
