@@ -109,13 +109,16 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
             f"the results could not be written: {error}; all replies are safe in the journal: `journeybatch export` "
             "writes them once there is room"
         )
-    code = _exit_code(counts, ending)
-    summary = _summary(ready, ending, counts.rows(), code, hindsight).json()
+    summary = _summary(ready, ending, counts.rows(), _exit_code(counts, ending), hindsight).json()
     try:
         write_json(spec.output / SUMMARY, summary)
-    except OSError:
-        code = code or 3
+    except OSError as error:
+        ending.stop = ending.stop or DiskFull(
+            f"{SUMMARY} could not be written: {error}; all replies are safe in the journal: make room, and run again"
+        )
+        summary = _summary(ready, ending, counts.rows(), _exit_code(counts, ending), hindsight).json()
     journal.close()
+    code = _exit_code(counts, ending)
     message = str(ending.stop) if ending.stop else None
     if ending.signal is not None:
         message = "by a signal: run again to carry on, or `journeybatch export` to see the results so far"

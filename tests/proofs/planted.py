@@ -173,6 +173,30 @@ PLANTS = (
         "race",
         4,
     ),
+    Plant(
+        "the cap counts all runs of a directory",
+        "runner",
+        "spent=run.spent, unknown",
+        "spent=history.spent, unknown",
+        "lives",
+        60,
+    ),
+    Plant(
+        "a second run is let in",
+        "journal",
+        "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)",
+        "lives",
+        40,
+    ),
+    Plant(
+        "an account that is empty makes rows fail",
+        "wire",
+        'return "out_of_credits", "stop", "credits"',
+        'return "out_of_credits", "reject", None',
+        "lives",
+        60,
+    ),
 )
 
 
@@ -216,7 +240,7 @@ def seen(number: int, seed: int) -> str | None:
     plant(number)
     chosen = PLANTS[number]
     proof = importlib.import_module(f"proofs.{chosen.proof}")
-    more = {}
+    more: dict[str, object] = {"shrink": False} if chosen.proof == "lives" else {}
     if chosen.proof == "race":
         here = Path(__file__).parent.parent
         more["before"] = (

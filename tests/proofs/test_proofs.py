@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from journeybatch import api
-from proofs import disk, kills, lanes, night, planted, power, race, secrets
+from proofs import disk, kills, lanes, lives, night, planted, power, race, secrets
 from proofs.checker import Broken, read_bill
 from proofs.power import in_process, knowing
 from proofs.world import World
@@ -95,6 +95,16 @@ def test_power_may_fail_at_any_moment() -> None:
 
 def test_a_disk_may_refuse_anything() -> None:
     disk.prove(0.008, 1)
+
+
+def test_a_file_that_cannot_be_put_in_its_place_ends_a_run_with_disk_and_no_other(tmp_path: Path) -> None:
+    with in_process():
+        for number in (1, 3, 5):
+            assert disk.refuse(tmp_path / f"{number}", disk.Refusal("replace", number, "EIO", True)) in (3, None)
+
+
+def test_a_directory_lives_through_whatever_a_user_does() -> None:
+    lives.prove(4, 1, steps=12)
 
 
 def test_nights_under_a_seed_keep_every_promise() -> None:
