@@ -197,6 +197,41 @@ PLANTS = (
         "lives",
         60,
     ),
+    Plant(
+        "an error that comes with status 200 is an answer",
+        "wire",
+        '    if data.get("error"):\n        raise _broken(f"the reply is an error',
+        '    if False:\n        raise _broken(f"the reply is an error',
+        "replies",
+        4000,
+    ),
+    Plant(
+        "a stream without its end is an answer", "wire", "if not (begun and ended):", "if not begun:", "replies", 4000
+    ),
+    Plant(
+        "what timed out on their side is free",
+        "wire",
+        'kind not in ("server_error", "timeout", "conflict")',
+        'kind not in ("server_error", "conflict")',
+        "replies",
+        1000,
+    ),
+    Plant(
+        "a chunk of a reply's body is heard twice",
+        "lane",
+        "self._body.append(chunk)",
+        "self._body += [chunk] * 2",
+        "replies",
+        1000,
+    ),
+    Plant(
+        "a pattern may backtrack for ever",
+        "repair",
+        r"""_DOUBLE = r'"[^"\\]*+(?""",
+        r"""_DOUBLE = r'"(?:[^"\\]+)*(?""",
+        "replies",
+        4000,
+    ),
 )
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from journeybatch import api
-from proofs import disk, kills, lanes, lives, night, planted, power, race, secrets
+from proofs import disk, kills, lanes, lives, night, planted, power, race, replies, secrets
 from proofs.checker import Broken, read_bill
 from proofs.power import in_process, knowing
 from proofs.world import World
@@ -117,6 +117,16 @@ def test_no_row_gets_another_s_answer_from_a_server_that_errs() -> None:
 
 def test_one_of_many_gets_the_lock_whichever_way_it_comes() -> None:
     race.prove(2, 1, contenders=3)
+
+
+def test_whatever_a_server_says_is_a_typed_outcome_at_its_right_price() -> None:
+    replies.prove(1500, 1)
+
+
+def test_the_kept_replies_are_typed_outcomes_with_every_status() -> None:
+    for body in replies.corpus():
+        for status in sorted({*replies.STATUSES}):
+            replies.check_body(status, body)
 
 
 def test_a_key_that_the_server_says_back_is_in_no_byte_that_stays() -> None:
