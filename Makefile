@@ -19,9 +19,11 @@ prove: .venv/tested
 # Each promise under kills, power cuts, refusing disks, simulated nights: some of each (up to half an hour), or all of
 # one, with PART= the name of a part.
 proofs: .venv/tested
+	-$(MAKE) .venv-fuzz/made  # without it, a part of one proof is left out, and says so
 	cd tests && ../$(BIN)/python -m proofs --seed $(or $(SEED),1)
 
 proofs-full: .venv/tested
+	-$(MAKE) .venv-fuzz/made
 	cd tests && ../$(BIN)/python -m proofs --full --seed $(or $(SEED),1) $(PART)
 
 # Servers that nobody here wrote, in an environment of their own: about 200 MB.
@@ -31,6 +33,11 @@ foreign: .venv/tested .venv-foreign/made
 .venv-foreign/made:
 	$(PYTHON) -m venv .venv-foreign
 	.venv-foreign/bin/python -m pip --disable-pip-version-check --quiet install fakeai==0.3.2 pillow  # it forgets to ask for it
+	touch $@
+
+# A fuzzer that is led by coverage, for the proof of replies: about 130 MB, in a folder of its own.
+.venv-fuzz/made: | .venv/installed
+	$(PIP) install --no-deps --target .venv-fuzz 'atheris>=3,<4'
 	touch $@
 
 check: .venv/tested
@@ -68,4 +75,4 @@ lock:
 	    --extra test pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/test.txt
 
 clean:
-	rm -rf .venv .venv-foreign runs .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-foreign .venv-fuzz runs .mypy_cache .ruff_cache .hypothesis

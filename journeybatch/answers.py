@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,11 +16,12 @@ import msgspec
 from journeybatch import repair
 from journeybatch.errors import JourneybatchError
 from journeybatch.fields import Field, fields_of, fields_of_schema
+from journeybatch.validity import misfit
 
 if TYPE_CHECKING:
     import polars as pl
 
-READING = 1
+READING = 2
 """Raised whenever the same contract begins to read the same text differently."""
 
 _ASK = "Reply with one JSON object and nothing else: no prose, no code fence. Its fields:\n"
@@ -183,12 +183,12 @@ class Contract(msgspec.Struct, frozen=True):
                 with suppress(ValueError):
                     value[field.name] = field.take(item)
         try:
-            error = next(_validator(self.schema).iter_errors(value), None)
+            found = misfit(self.schema, value)
         except Exception:  # noqa: BLE001  whatever a schema trips over, the row fails and not the run
             raise Invalid("expected an object that the schema can be checked on") from None
-        if error is not None:
-            where = f"field {'.'.join(map(str, error.absolute_path))!r}" if error.absolute_path else "the object"
-            raise Invalid(f"{where}: expected what the schema asks for ({error.validator}: {error.validator_value!r})")
+        if found is not None:
+            where = f"field {'.'.join(map(str, found.where))!r}" if found.where else "the object"
+            raise Invalid(f"{where}: expected what the schema asks for ({found.keyword}: {found.value!r})")
         return value
 
 
@@ -226,13 +226,6 @@ def _line(field: Field) -> str:
     null = ", or null" if field.nullable and field.kind != "json" else ""
     told = f". {' '.join(field.description.split())}" if field.description else ""
     return f"- {repair.compact(field.name)}: {field.expected}{null}{told}"
-
-
-@lru_cache(maxsize=64)
-def _validator(schema: str) -> Any:
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(json.loads(schema))
 
 
 def text_contract(column: str) -> Contract:

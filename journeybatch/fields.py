@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from journeybatch import repair
+from journeybatch import repair, validity
 
 Kind = Literal["string", "number", "integer", "boolean", "json"]
 
@@ -173,19 +173,16 @@ def _nearest(word: Any, known: tuple[str, ...]) -> str:
 
 def fields_of_schema(schema: Mapping[str, Any]) -> tuple[tuple[Field, ...], str]:
     """The top-level properties of a JSON Schema (draft 2020-12), and its text without its id. ValueError."""
-    from jsonschema import Draft202012Validator, SchemaError
-
     try:
         root = json.loads(json.dumps(schema, allow_nan=False))
         _check_root(root)
         root.pop("$id", None)  # with it, local references would be resolved against an address
-        Draft202012Validator.check_schema(root)
-        check_parts(root)
+        try:
+            validity.check(root)
+        except ValueError as error:
+            raise ValueError(f"schema: {error}") from None
         needed = frozenset(root.get("required", ()))
         fields = tuple(_property(name, part, root, needed) for name, part in root["properties"].items())
-    except SchemaError as error:
-        where = "/".join(map(str, error.absolute_path)) or "the whole"
-        raise ValueError(f"schema: {where} is not JSON Schema: {error.message:.150}") from None
     except (TypeError, RecursionError):
         raise ValueError("schema: expected plain JSON data, not nested deeply") from None
     return fields, repair.string(repair.compact(root))
@@ -196,40 +193,6 @@ def _check_root(root: Any) -> None:
         raise ValueError("schema: expected a JSON Schema of type object with at least one property")
     if str(root.get("$schema", _DIALECT)).rstrip("#") != _DIALECT:
         raise ValueError(f"schema: expected draft 2020-12, found {root['$schema']!r:.100}")
-
-
-def check_parts(root: Any) -> None:
-    """Refuse references that could be fetched or that lead nowhere."""
-    parts = [root]
-    while parts:
-        part = parts.pop()
-        if isinstance(part, list):
-            parts += part
-        elif isinstance(part, dict):
-            parts += part.values()
-            for key in ("$ref", "$dynamicRef"):
-                if isinstance(target := part.get(key), str):
-                    _pointed(root, target)
-            if isinstance(part.get("$id"), str):
-                raise ValueError("schema: a part with an $id of its own is not supported; leave it out")
-
-
-def _pointed(root: Any, target: str) -> Any:
-    """What a local reference points at (a JSON Pointer, RFC 6901, in a fragment), or True for an anchor."""
-    if not target.startswith("#"):
-        raise ValueError(f"schema: {target!r:.100} is outside the schema; only references that begin with # are read")
-    if target[1:2] not in ("", "/"):
-        return True
-    from urllib.parse import unquote
-
-    part = root
-    for step in unquote(target[2:]).split("/") if target[1:] else ():
-        name = step.replace("~1", "/").replace("~0", "~")
-        try:
-            part = part[int(name)] if isinstance(part, list) else part[name]
-        except (KeyError, IndexError, ValueError, TypeError):
-            raise ValueError(f"schema: {target!r:.100} points at nothing") from None
-    return part
 
 
 def _property(name: str, part: Any, root: Any, needed: frozenset[str]) -> Field:
@@ -264,7 +227,7 @@ def _plain(part: Any, root: Any) -> tuple[dict[str, Any], bool]:
         beside = {key: value for key, value in part.items() if key not in ("$ref", "anyOf", "oneOf")}
         options = part.get("anyOf", part.get("oneOf"))
         if "$ref" in part:
-            target = _pointed(root, part["$ref"])
+            target = validity.pointed(root, part["$ref"])
             part = {**target, **beside} if isinstance(target, dict) else {}
         elif isinstance(options, list) and len(options) == 2 and {"type": "null"} in options:
             other = options[options[0] == {"type": "null"}]

@@ -108,14 +108,17 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
             f"the results could not be written: {error}; all replies are safe in the journal: `journeybatch export` "
             "writes them once there is room"
         )
-    code = _exit_code(counts, ending)
-    summary = _summary(ready, ending, counts.rows(), code, hindsight).json()
+    summary = _summary(ready, ending, counts.rows(), _exit_code(counts, ending), hindsight).json()
     try:
         write_json(spec.output / SUMMARY, summary)
-    except OSError:
-        code = code or 3
+    except OSError as error:
+        ending.stop = ending.stop or DiskFull(
+            f"{SUMMARY} could not be written: {error}; all replies are safe in the journal: make room, and run again"
+        )
+        summary = _summary(ready, ending, counts.rows(), _exit_code(counts, ending), hindsight).json()
     at_rest = ending.signal is None and ending.stop is None
     close(journal, ready.job.since(history) if at_rest else None)
+    code = _exit_code(counts, ending)
     message = str(ending.stop) if ending.stop else None
     if ending.signal is not None:
         message = "by a signal: run again to carry on, or `journeybatch export` to see the results so far"

@@ -387,7 +387,7 @@ def test_a_schemas_closed_properties_make_its_sense():
         ({"properties": {"a": {"allOf": [{"$dynamicRef": "other.json#x"}]}}}, "outside the schema"),
         ({"properties": {"a": {"$ref": "#/$defs/none"}}}, "points at nothing"),
         ({"properties": {"a": {"$id": "https://example.org/"}}}, "of its own"),
-        ({"properties": {"a": {"pattern": "("}}}, "not a 'regex'"),
+        ({"properties": {"a": {"pattern": "("}}}, "properties/a/pattern is not JSON Schema"),
         ({"$schema": "http://json-schema.org/draft-07/schema#"}, "draft 2020-12"),
         ({"title": object()}, "plain JSON data"),
     ],
@@ -403,9 +403,9 @@ def test_nothing_is_fetched_for_a_schema_with_an_address(monkeypatch):
     assert named.read('{"size": "M", "count": 2}')["count"] == 2
 
 
-def test_a_schema_that_runs_in_a_circle_makes_rows_invalid_and_nothing_worse():
+def test_a_schema_that_runs_in_a_circle_says_nothing_about_a_value_and_does_nothing_worse():
     contract = schema_contract({"type": "object", "properties": {"a": {"$ref": "#/properties/a"}}})
-    assert not reads(contract, '{"a": 1}')
+    assert contract.read('{"a": 1}') == {"a": "1"}
 
 
 TYPES = {"string": "string", "number": "number", "integer": "integer", "boolean": "boolean"}

@@ -41,8 +41,12 @@ def test_a_reply_fits_a_schema_or_it_is_said_where_not():
     assert checked("five").explanation == "it is no JSON"
 
 
-def test_a_schema_that_cannot_be_checked_makes_the_row_wrong_and_no_more():
-    assert checked('{"stars": 5}', {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}).value == 0
+def test_a_schema_that_runs_in_a_circle_says_nothing_about_a_reply():
+    assert checked('{"stars": 5}', {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}).value == 1
+
+
+def test_a_reply_that_a_schema_cannot_be_checked_on_is_wrong_and_no_more():
+    assert checked(r'{"stars": "\ud800"}').value == 0
 
 
 def test_a_schema_may_stand_in_a_file(tmp_path):
@@ -61,7 +65,7 @@ def test_a_file_without_a_schema_is_an_error(tmp_path, content):
 @pytest.mark.parametrize(
     ("schema", "why"),
     [
-        ({"type": "nothing"}, "not a JSON Schema"),
+        ({"type": "nothing"}, "is not JSON Schema"),
         ({"$ref": "https://example.com/s.json"}, "outside the schema"),
         ({"a": {1, 2}}, "plain data"),
     ],

@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from proofs import disk, kills, lanes, limits, night, planted, power, race, secrets, surroundings
+from proofs import disk, kills, lanes, limits, lives, night, planted, power, race, replies, secrets, surroundings
 from proofs.checker import Broken
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -33,7 +33,9 @@ PARTS = {
     "power": Part(lambda n, seed: power.prove(int(n), seed), "states after a power cut", 4000, 20_000),
     "disk": Part(disk.prove, "refusals of the disk", 0.25, 1),
     "night": Part(lambda n, seed: night.prove(int(n), seed), "simulated nights", 400, 50_000),
+    "lives": Part(lambda n, seed: lives.prove(int(n), seed), "lives of a directory", 150, 5000),
     "lanes": Part(lambda n, seed: lanes.prove(int(n), seed), "requests to a server that errs", 20_000, 200_000),
+    "replies": Part(lambda n, seed: replies.prove(int(n), seed, min(600, n / 2000)), "replies", 100_000, 10_000_000),
     "secrets": Part(secrets.prove, "ways to fail", 1, 1),
     "race": Part(lambda n, seed: race.prove(int(n), seed), "races for the lock", 50, 300),
     "limits": Part(lambda n, seed: limits.prove(int(n), seed), "shortages", 1500, 1500),

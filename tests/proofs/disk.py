@@ -75,7 +75,7 @@ def refuse(path: Path, refusal: Refusal) -> int | None:
             raise Broken(f"{refusal}: a bare {error!r}") from error
         else:
             code = report.exit_code
-            if code not in (0, 3) or (code == 3 and report.summary["stopped_by"] not in ("disk", None)):
+            if code not in (0, 3) or (code == 3 and report.summary["stopped_by"] != "disk"):
                 raise Broken(f"{refusal}: exit {code}, {report.summary['stopped_by']}: {report.message}")
     try:
         if code == 0:

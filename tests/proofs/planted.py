@@ -173,6 +173,65 @@ PLANTS = (
         "race",
         4,
     ),
+    Plant(
+        "the cap counts all runs of a directory",
+        "runner",
+        "spent=run.spent, unknown",
+        "spent=history.spent, unknown",
+        "lives",
+        60,
+    ),
+    Plant(
+        "a second run is let in",
+        "journal",
+        "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)",
+        "lives",
+        40,
+    ),
+    Plant(
+        "an account that is empty makes rows fail",
+        "wire",
+        'return "out_of_credits", "stop", "credits"',
+        'return "out_of_credits", "reject", None',
+        "lives",
+        60,
+    ),
+    Plant(
+        "an error that comes with status 200 is an answer",
+        "wire",
+        '    if data.get("error"):\n        raise _broken(f"the reply is an error',
+        '    if False:\n        raise _broken(f"the reply is an error',
+        "replies",
+        4000,
+    ),
+    Plant(
+        "a stream without its end is an answer", "wire", "if not (begun and ended):", "if not begun:", "replies", 4000
+    ),
+    Plant(
+        "what timed out on their side is free",
+        "wire",
+        'kind not in ("server_error", "timeout", "conflict")',
+        'kind not in ("server_error", "conflict")',
+        "replies",
+        1000,
+    ),
+    Plant(
+        "a chunk of a reply's body is heard twice",
+        "lane",
+        "self._body.append(chunk)",
+        "self._body += [chunk] * 2",
+        "replies",
+        1000,
+    ),
+    Plant(
+        "a pattern may backtrack for ever",
+        "repair",
+        r"""_DOUBLE = r'"[^"\\]*+(?""",
+        r"""_DOUBLE = r'"(?:[^"\\]+)*(?""",
+        "replies",
+        4000,
+    ),
 )
 
 
@@ -216,7 +275,7 @@ def seen(number: int, seed: int) -> str | None:
     plant(number)
     chosen = PLANTS[number]
     proof = importlib.import_module(f"proofs.{chosen.proof}")
-    more = {}
+    more: dict[str, object] = {"shrink": False} if chosen.proof == "lives" else {}
     if chosen.proof == "race":
         here = Path(__file__).parent.parent
         more["before"] = (

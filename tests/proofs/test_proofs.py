@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from journeybatch import api
-from proofs import disk, kills, lanes, night, planted, power, race, secrets
+from proofs import disk, kills, lanes, lives, night, planted, power, race, replies, secrets
 from proofs.checker import Broken, read_bill
 from proofs.power import in_process, knowing
 from proofs.world import World
@@ -97,6 +97,16 @@ def test_a_disk_may_refuse_anything() -> None:
     disk.prove(0.008, 1)
 
 
+def test_a_file_that_cannot_be_put_in_its_place_ends_a_run_with_disk_and_no_other(tmp_path: Path) -> None:
+    with in_process():
+        for number in (1, 3, 5):
+            assert disk.refuse(tmp_path / f"{number}", disk.Refusal("replace", number, "EIO", True)) in (3, None)
+
+
+def test_a_directory_lives_through_whatever_a_user_does() -> None:
+    lives.prove(4, 1, steps=12)
+
+
 def test_nights_under_a_seed_keep_every_promise() -> None:
     night.prove(4, 1)
 
@@ -107,6 +117,16 @@ def test_no_row_gets_another_s_answer_from_a_server_that_errs() -> None:
 
 def test_one_of_many_gets_the_lock_whichever_way_it_comes() -> None:
     race.prove(2, 1, contenders=3)
+
+
+def test_whatever_a_server_says_is_a_typed_outcome_at_its_right_price() -> None:
+    replies.prove(1500, 1)
+
+
+def test_the_kept_replies_are_typed_outcomes_with_every_status() -> None:
+    for body in replies.corpus():
+        for status in sorted({*replies.STATUSES}):
+            replies.check_body(status, body)
 
 
 def test_a_key_that_the_server_says_back_is_in_no_byte_that_stays() -> None:
