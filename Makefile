@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test prove proofs proofs-full foreign check docs bench bench-full lock clean
+.PHONY: demo test prove proofs proofs-full foreign check docs dist package bench bench-full lock clean
 
 demo: .venv/installed
 	$(BIN)/journeybatch run jobs/review-sentiment.yaml
@@ -32,6 +32,16 @@ foreign: .venv/tested .venv-foreign/made
 	$(PYTHON) -m venv .venv-foreign
 	.venv-foreign/bin/python -m pip --disable-pip-version-check --quiet install fakeai==0.3.2 pillow  # it forgets to ask for it
 	touch $@
+
+# sdist and wheel, in dist/.
+dist: .venv/tested
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+
+# The tutorial, word for word, from the built wheel on each promised Python that is here; pip installs all else anew.
+package: .venv/tested
+	$(BIN)/python -m pytest -m slow tests/test_package.py
 
 check: .venv/tested
 	$(BIN)/ruff format --check .
@@ -68,4 +78,4 @@ lock:
 	    --extra test pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/test.txt
 
 clean:
-	rm -rf .venv .venv-foreign runs .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-foreign dist runs .mypy_cache .ruff_cache .hypothesis
