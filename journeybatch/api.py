@@ -80,11 +80,10 @@ def _read(job: JobLike, overrides: Mapping[str, Any]) -> tuple[JobSpec, World, O
     given = dict(overrides)
     world = read_world(tuple(given.pop("allow_hosts", ())))
     chosen = {name: given.pop(name) for name in _OPTIONS & set(given)}
-    options = Options(**chosen)
     if "max_credits" in given:
         given["limits.credits"] = given.pop("max_credits")
     for name in given:
         if name.split("__")[0].split(".")[0] not in _KNOWN:
             raise SpecError(f"unknown override {name!r}; expected a key of the job, or one of {sorted(_OPTIONS)}")
     keys = {name.replace("__", "."): value for name, value in given.items()}
-    return load(job, keys, world), world, options
+    return load(job, keys, world), world, Options(**chosen, overridden=frozenset(keys))

@@ -8,7 +8,6 @@ how late news is told from fresh: what began before the breaker last changed say
 from __future__ import annotations
 
 import random
-from typing import NamedTuple
 
 import anyio
 
@@ -18,6 +17,7 @@ from journeybatch.errors import STOPS, ApiFailure, JourneybatchError, Outage, Ru
 from journeybatch.pace import Pace
 from journeybatch.pause import Pause
 from journeybatch.records import Completion, Request, Send
+from journeybatch.setback import Setback
 from journeybatch.turns import Drained, Turns
 from journeybatch.window import Window
 
@@ -25,26 +25,6 @@ RAMP_FROM = 2  # starts after an outage, beside the two that the probe's success
 RAMP_S = 60.0  # how long a failure on that ramp is still blamed on the outage
 FIRST_ROUND = 20  # starts after a canary that failed: what the breaker needs to judge by
 NEVER = float("inf")
-
-
-class Setback(NamedTuple):
-    """A failed attempt: its stamp, when it began and ended."""
-
-    stamp: int
-    request: Request
-    failure: ApiFailure
-    began: float
-    now: float
-
-    @property
-    def throttled(self) -> bool:
-        return self.failure.then == "pause"
-
-    @property
-    def unsent(self) -> bool:
-        """Whether nothing left the machine: connection refused, DNS, TLS."""
-        failure = self.failure
-        return failure.then == "retry" and failure.charge == "free" and failure.status is None
 
 
 class Limiter:
@@ -137,6 +117,12 @@ class Limiter:
     def drain(self) -> None:
         """Admit nobody any more. Whoever waits, or comes, gets ``Drained``; what is in flight goes on."""
         self._close(Drained("not sent: the run is being wound up"))
+
+    def resize(self, limit: int) -> None:
+        """From now on at most ``limit`` in flight; what is beyond it may end."""
+        self._limit = limit
+        self._window.resize(limit)
+        self._turns.call(anyio.current_time())
 
     # -- how an attempt ends: one of these four, once
 

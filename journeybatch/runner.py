@@ -20,12 +20,13 @@ import httpx
 import msgspec
 
 from journeybatch.client import Client
+from journeybatch.connection import balance_of, connected, emulator_for
 from journeybatch.daybook import Daybook, open_daybook
 from journeybatch.delivery import deliver, undelivered
 from journeybatch.directory import discard_if_unused
-from journeybatch.dispatch import Dispatch, Ending, balance_of, connected
+from journeybatch.dispatch import Dispatch, Ending
 from journeybatch.entries import Decided, Finished
-from journeybatch.errors import DeadlinePassed, DiskFull, InputChanged, JobError, Outage, RunStopped, TableError
+from journeybatch.errors import DeadlinePassed, DiskFull, InputChanged, JobError, RunStopped, TableError
 from journeybatch.hindsight import Hindsight, look_back
 from journeybatch.job import Job, World
 from journeybatch.ledger import Ledger
@@ -34,9 +35,10 @@ from journeybatch.preparation import Options, Prepared, begin, check_balance, pr
 from journeybatch.progress import Numbers
 from journeybatch.proxy import proxied
 from journeybatch.results import RESULTS, Counts, count
-from journeybatch.rounds import give_up_doubts, give_up_lost, rounds, sharers, terms_of
+from journeybatch.rounds import give_up_doubts, give_up_lost, rounds, sharers, terms_of, tuned
 from journeybatch.spec import JobSpec
 from journeybatch.summary import SUMMARY, Credits, Summary, write_json
+from journeybatch.tuning import chosen, in_force
 from journeybatch.views import write_views
 
 IN_PROCESS = "http://127.0.0.1/api/v1"
@@ -163,9 +165,11 @@ async def _send(
     spec, history, counts = ready.job.spec, ready.journal.history, ready.counts
     run = history.runs[-1]
     lost = history.lost * ready.job.dearest  # each lost entry may have been a charge
-    ledger = Ledger(spec.limits.credits, spent=run.spent, unknown=run.unknown + lost, day=day)
+    tuning = tuned(ready, options)
+    ledger = Ledger(tuning.credits, spent=run.spent, unknown=run.unknown + lost, day=day)
     numbers = Numbers(counts.total, counts.answered, counts.failed, counts.reused, counts.refused)
-    deed = Dispatch(ready.journal, ledger, numbers, terms_of(ready.job, options), sharers(ready.surveyed))
+    deed = Dispatch(ready.journal, ledger, numbers, terms_of(ready.job, options, tuning), sharers(ready.surveyed))
+    deed.chosen = lambda wish: chosen(wish, spec, history, ready.run)
     deed.ending.balance_before, deed.until = balance, ready.until
 
     def keep() -> None:
@@ -208,23 +212,10 @@ async def _client(ready: Prepared, world: World, options: Options) -> AsyncItera
     spec, endpoint = ready.job.spec, ready.endpoint
     async with AsyncExitStack() as stack:
         if endpoint.emulated:
-            base_url = IN_PROCESS if options.transport else await stack.enter_async_context(_emulator(spec.output))
+            base_url = IN_PROCESS if options.transport else await stack.enter_async_context(emulator_for(spec.output))
             endpoint = msgspec.structs.replace(endpoint, base_url=base_url)
         proxy = proxied(httpx.URL(endpoint.base_url), world.environ) if options.transport is None else None
         yield await stack.enter_async_context(connected(endpoint, options.transport, spec.retry.timeout_s, proxy))
-
-
-@asynccontextmanager
-async def _emulator(output: Path) -> AsyncIterator[str]:
-    """The base URL of an emulator of the run's own. Raises Outage if it does not start."""
-    from journeybatch.emulator.child import emulator_child
-
-    async with AsyncExitStack() as stack:
-        try:
-            base_url = await stack.enter_async_context(emulator_child(output / "emulator-bill.jsonl"))
-        except (TimeoutError, ValueError, OSError) as error:
-            raise Outage(f"the emulator does not start: {error}") from None
-        yield base_url
 
 
 def _exit_code(counts: Counts, ending: Ending) -> int:
@@ -241,13 +232,14 @@ def _summary(
     job, history = ready.job, ready.journal.history
     run = history.runs[-1] if history.runs else None
     ended = (run.finished_at if run else None) or time.time()
-    began = ready.began_with
+    began, tuning = ready.began_with, in_force(job.spec, history, ready.run)
     compared = None if ending.reconciliation is None else msgspec.structs.asdict(ending.reconciliation)
     return Summary(
         job=job.spec.name,
         run=ready.run,
         api=job.spec.api.base_url or job.spec.api.kind,
         emulated=history.emulated,
+        concurrency=tuning.concurrency,
         rows=rows,
         requests={
             "sent": run.sent if run else 0,
@@ -261,7 +253,7 @@ def _summary(
             unknown_max=run.unknown if run else 0,
             spent_total=history.spent,
             departed=float(ready.counts.departed),
-            cap=job.spec.limits.credits,
+            cap=tuning.credits,
             balance_before=_known(began.get("balance_before"), ending.balance_before),
             balance_after=_known(ending.balance_after, began.get("balance_after")),
             reconciliation=compared if ready.plan.requests else began.get("reconciliation"),

@@ -50,6 +50,11 @@ class Window:
         self.size = max(1.0, self.size * SHRINK)
         self._calm = 0.0
 
+    def resize(self, limit: int) -> None:
+        """From now on at most ``limit``; a window that was full is full again at once, without a ramp."""
+        self.size = float(limit) if self.size >= self._limit else min(self.size, float(limit))
+        self._limit = float(limit)
+
     def ramp(self, start: int) -> None:
         """Let in ``start`` requests and then two for every answer."""
         self._credit = float(start)

@@ -19,6 +19,7 @@ VERBS = {
     "eval": "evaluating:evaluate",
     "status": "looking",
     "runs": "watching",
+    "tune": "steering",
     "show": "looking",
     "export": "looking",
     "verify": "looking",

@@ -27,6 +27,7 @@ from journeybatch.results import RESULTS, Counts
 from journeybatch.spec import JobSpec
 from journeybatch.summary import SUMMARY, read_summary, remarks, write_json
 from journeybatch.survey import Survey
+from journeybatch.tuning import Tuning
 from journeybatch.views import write_views
 
 
@@ -81,6 +82,7 @@ def status(target: str, as_json: bool, watching: bool) -> None:
         "rows": summary.get("rows"),
         "requests": {"sent": run.sent, "retried": run.retried, "in_doubt": run.in_doubt} if run else None,
         "credits": {"spent": run.spent, "unknown_max": run.unknown, "spent_total": history.spent} if run else None,
+        "tuned": _tuned(history),
         "reconciliation": summary.get("credits", {}).get("reconciliation"),
         "stopped_by": summary.get("stopped_by") or ("died" if state == "stopped" and _died(summary) else None),
         "finished_at": summary.get("finished_at"),
@@ -94,10 +96,20 @@ def status(target: str, as_json: bool, watching: bool) -> None:
         if data[name]:
             facts = ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in data[name].items())
             screen.out(f"{name + ':':<10}{facts}")
+    if data["tuned"]:
+        screen.out(f"{'tuned:':<10}{Tuning(**data['tuned'])}")
     for remark in remarks(summary) if summary and not running else ():
         screen.out(screen.safe(remark))
     if state == "stopped" and summary.get("exit_code") != 1:
         screen.out("carry on with: journeybatch run JOB")
+
+
+def _tuned(history: History) -> dict[str, int | None] | None:
+    """What was chosen for the latest run while it was at work."""
+    chosen = history.tuned
+    if chosen is None or history.run is None or chosen.run != history.run.number:
+        return None
+    return {"concurrency": chosen.concurrency, "credits": chosen.credits}
 
 
 def _died(summary: dict[str, Any]) -> bool:

@@ -102,6 +102,7 @@ def options_of(given: dict[str, Any]) -> Options:
         fresh=given["fresh"],
         retry_failed=given["retry_failed"],
         reparse=given["reparse"],
+        overridden=frozenset(overridden(given)),
         yes=given["yes"],
         confirm=screen.confirm if screen.can_ask() else None,
         screen=screen.stderr(given["quiet"], given.get("log_format") == "json"),

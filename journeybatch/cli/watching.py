@@ -199,7 +199,7 @@ def facts(seen: Seen, tail: Tail, pace: Pace) -> dict[str, str]:
     told = {
         "rows": f"{done} of {rows['total']} ({100 * done // max(1, rows['total'])} %)",
         "rate": f"{rate:.1f} rows/s{left}" if rate is not None else "",
-        "in flight": str(tail.in_flight),
+        "in flight": f"{tail.in_flight} of {summary['concurrency']}" if tail.in_flight else "",
         "latency": _latency(sorted(tail.latencies)),
         "failed": _kinds(tail.failed),
         "errors": _kinds(tail.errors),
