@@ -12,6 +12,7 @@ import click
 
 from journeybatch import spec
 from journeybatch.cli import journeybatch
+from journeybatch.cli.explaining import page
 
 DOCS = Path(__file__).parent
 WORDS = {"string": "text", "boolean": "true or false", "object": "mapping", "array": "list", "null": "nothing"}
@@ -52,6 +53,7 @@ def pages() -> dict[Path, str]:
     return {
         DOCS / "job-spec.md": job_spec(),
         DOCS / "cli.md": cli(),
+        DOCS / "errors.md": page(),
         DOCS.parent / "jobs" / "job.schema.json": schema,
     }
 

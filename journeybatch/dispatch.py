@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import random
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import anyio
-import anyio.abc
 import msgspec
 
 from journeybatch.accounted import accounted
@@ -21,6 +19,7 @@ from journeybatch.deadline import GRACE_S as LAST_S
 from journeybatch.delivery import Delivery
 from journeybatch.entries import GivenUp, Split, Tuned
 from journeybatch.errors import ApiFailure, DeadlinePassed, DiskFull, RunStopped, TooManyFailures
+from journeybatch.farewell import end_after, watch_signals
 from journeybatch.history import History
 from journeybatch.journal import Journal
 from journeybatch.lanes import Lanes, run_lanes
@@ -35,10 +34,8 @@ from journeybatch.sections import Limits, Retry
 from journeybatch.tuning import Tuning, heed
 from journeybatch.verdict import DECLINED, ERRORS, INVALID, MISSED, READABLE, REFUSED, UNFIT, Verdict
 
-GRACE_S = 8.0
 LATE_S = (0.0, 0.5, 1.5)
 """Waits before each reading of the balance at the end, as long as it lacks charges: 2 s in all."""
-SIGNALS = tuple(number for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", None)) if number)
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -134,7 +131,8 @@ class Dispatch:
             if self.chosen is not None:
                 background.start_soon(heed, self.journal.path.parent, partial(self._tune, screen, keep))
             if signals:
-                await background.start(self._watch_signals, background.cancel_scope)
+                farewell = partial(watch_signals, self._wind_up, self.limiter)
+                await background.start(farewell, screen, background.cancel_scope)
             if self.until is not None and (left_s := self.until - time.time()) > 0:
                 background.start_soon(self._watch_clock, left_s, background.cancel_scope)
             elif self.until is not None:
@@ -249,27 +247,16 @@ class Dispatch:
             if found.verdict != "less":
                 return
 
-    async def _watch_signals(
-        self, scope: anyio.CancelScope, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
-    ) -> None:
-        """The first signal stops dispatching and gives what is in flight a grace; the second ends it at once."""
-        async with anyio.create_task_group() as tasks:
-            with anyio.open_signal_receiver(*SIGNALS) as arriving:
-                task_status.started()
-                async for number in arriving:
-                    if self.ending.signal is not None:
-                        scope.cancel()
-                        return
-                    self.ending.signal = int(number)
-                    self._over = True
-                    self.limiter.drain()
-                    tasks.start_soon(_end_after, GRACE_S, scope)
+    def _wind_up(self, number: int) -> None:
+        """A signal came: nothing new is sent."""
+        self.ending.signal, self._over = number, True
+        self.limiter.drain()
 
     async def _watch_clock(self, left_s: float, scope: anyio.CancelScope) -> None:
         """At the deadline dispatching stops; what is in flight is paid for and gets a grace."""
         await anyio.sleep(left_s)
         self._pass_deadline()
-        await _end_after(LAST_S, scope)
+        await end_after(LAST_S, scope)
 
     def _pass_deadline(self) -> None:
         told = f"it is past limits.deadline ({self.terms.limits.deadline}); the next run carries on"
@@ -286,8 +273,3 @@ def _late(history: History, since: float) -> int:
             break
         credits += a.credits_max[i] if a.charge[i] == UNKNOWN else 0
     return credits
-
-
-async def _end_after(seconds: float, scope: anyio.CancelScope) -> None:
-    await anyio.sleep(seconds)
-    scope.cancel()

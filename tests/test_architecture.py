@@ -111,6 +111,7 @@ READING_ORDER = [
     "audit",
     "tuning",
     "preparation",
+    "farewell",
     "dispatch",
     "rounds",
     "notices",
