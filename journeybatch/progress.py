@@ -52,17 +52,19 @@ class Numbers(msgspec.Struct):
 
 
 class Screen:
-    """stderr, which may be a terminal, a log, full, or closed; with ``as_json`` each line is a JSON object."""
+    """stderr, which may be a terminal, a log, full, or closed; with ``as_json`` each line is a JSON object.
+    ``watched``: somebody looks, though it is no terminal (a notebook)."""
 
-    def __init__(self, stream: TextIO | None, as_json: bool = False) -> None:
-        self._stream, self._as_json = stream, as_json
+    def __init__(self, stream: TextIO | None, as_json: bool = False, *, watched: bool = False) -> None:
+        self._stream, self._as_json, self._watched = stream, as_json, watched
         self.bar = False  # whether one is drawn: a line then takes its place, and it is drawn anew below
 
     @property
     def is_terminal(self) -> bool:
         """Whether a person may be looking."""
         try:
-            return not self._as_json and self._stream is not None and self._stream.isatty()
+            there = not self._as_json and self._stream is not None
+            return there and (self._watched or (self._stream is not None and self._stream.isatty()))
         except (OSError, ValueError):
             return False
 
