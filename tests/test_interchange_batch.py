@@ -13,6 +13,8 @@ from conftest import Flow
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
+from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
+from pydantic import TypeAdapter
 
 from journeybatch.errors import TableError
 from journeybatch.interchange.batch import read_batches
@@ -159,3 +161,87 @@ def test_lines_become_as_many_jobs_as_differ_and_none_is_lost(tmp_path_factory: 
     assert len(batches) == len({(model, bool(more)) for model, more, _ in asked})
     found = [json.loads(row) for batch in batches for row in batch.table().split("\n")[:-1]]
     assert {row["custom_id"]: row["user"] for row in found} == {str(n): text for n, (_, _, text) in enumerate(asked)}
+
+
+# -- a job's requests as an input file
+
+
+def job_file(tmp_path: Path, **keys: Any) -> Path:
+    path = tmp_path / "job.yaml"
+    rows = [{"id": "x", "text": "one"}, {"id": "y", "text": 'two " ü {{ text }}'}, {"id": "z", "text": "one"}]
+    written(tmp_path / "rows.jsonl", rows)
+    job = {"input": str(tmp_path / "rows.jsonl"), "prompt": "Say {{ text }}", "model": "deepseek-chat"}
+    path.write_text(json.dumps(job | keys))
+    return path
+
+
+def requests_of(call: Call, job: Path, *more: object) -> list[dict[str, Any]]:
+    to = job.with_name("requests.jsonl")
+    said = call("batch", "requests", job, "--to", to, *more)
+    assert said.code == 0, said.err
+    return [json.loads(text) for text in to.read_text().splitlines()]
+
+
+def test_a_jobs_requests_are_lines_that_the_official_sdk_takes_and_bodies_that_a_run_sends(
+    call: Call, tmp_path: Path
+) -> None:
+    job = job_file(tmp_path, parameters={"max_tokens": 5}, stream=True, answer={"fields": {"word": "string"}})
+    lines = requests_of(call, job, "--id", "id")
+    assert [told["custom_id"] for told in lines] == ["x", "y", "z"]
+    for told in lines:
+        assert told.keys() == {"custom_id", "method", "url", "body"}
+        assert (told["method"], told["url"]) == ("POST", "/v1/chat/completions")
+        TypeAdapter(CompletionCreateParamsNonStreaming).validate_python(told["body"])
+    shown = call("plan", job, "--show", 2, "--set", "stream=false").out
+    sent = [json.loads("{" + part.partition("\n{")[2]) for part in shown.split("\n\n")[1:]]
+    assert [told["body"] for told in lines[:2]] == sent
+
+
+def test_there_and_back_again_the_requests_are_the_same(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "{{ text }}"}]
+    first = requests_of(call, job_file(tmp_path, prompt={"messages": turns}, parameters={"temperature": 0}))
+    assert call("batch", "import", "requests.jsonl", "--to", "again.yaml").code == 0
+    assert requests_of(call, tmp_path / "again.yaml") == first
+    assert [told["custom_id"] for told in first] == ["row-0", "row-1", "row-2"]
+
+
+def test_variants_and_samples_have_lines_of_their_own_under_the_ids_of_the_output_file(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variants = {"a": {"prompt": "A {{ text }}"}, "b": {"prompt": "B {{ text }}", "model": "gpt-4o"}}
+    job = job_file(
+        tmp_path, prompt=None, samples=2, eval={"variants": variants, "scorers": ["is-json"]}, api="emulator"
+    )
+    data = json.loads(job.read_text())
+    del data["prompt"]
+    job.write_text(json.dumps(data))
+    lines = requests_of(call, job, "--id", "id")
+    told = {line["custom_id"]: line["body"] for line in lines}
+    assert len(told) == len(lines) == 12
+    assert told["y/b/1"]["model"] == "gpt-4o"
+    assert told["y/b/1"]["messages"][0]["content"].startswith("B two")
+    monkeypatch.chdir(tmp_path)
+    assert call("eval", job, "--quiet").code == 0
+    assert call("batch", "export", job, "--to", "out.jsonl", "--id", "id").code == 0
+    assert {json.loads(text)["custom_id"] for text in Path("out.jsonl").read_text().splitlines()} == set(told)
+
+
+@pytest.mark.parametrize(
+    ("rows", "column", "said"),
+    [
+        ([{"id": "x"}, {"id": "x"}], "id", "'x' comes 2 times"),
+        ([{"id": "x"}, {"id": None}], "id", "row 1 is empty"),
+        ([{"id": "x"}], "nr", "no column is called 'nr'"),
+    ],
+)
+def test_ids_that_are_none_are_refused_and_no_file_is_left(
+    call: Call, tmp_path: Path, rows: list[Any], column: str, said: str
+) -> None:
+    job = job_file(tmp_path, prompt="Say something")
+    written(tmp_path / "rows.jsonl", rows)
+    refused = call("batch", "requests", job, "--to", tmp_path / "to.jsonl", "--id", column)
+    assert (refused.code, said in refused.err) == (2, True)
+    assert not (tmp_path / "to.jsonl").exists()

@@ -12,8 +12,11 @@ import click
 
 from journeybatch.audit import views_wait
 from journeybatch.cli import screen
+from journeybatch.cli.environment import load, read_world
 from journeybatch.cli.looking import directory_of, history_of, rebound, spec_of
 from journeybatch.errors import JobError, OutputError, RunLocked
+from journeybatch.intake import loaded, spools
+from journeybatch.job import bind
 from journeybatch.journal import NAME, locked
 from journeybatch.replacement import replacement
 from journeybatch.results import RESULTS
@@ -55,6 +58,34 @@ def import_batch(file: Path, to: Path | None, api: str | None) -> None:
         line = found.lines[0]
         screen.out(f"{path}: {len(found.lines)} requests to {screen.safe(line.model)} ({', '.join(line.roles)})")
     screen.out(f"now: journeybatch plan {paths[0]}, journeybatch run {paths[0]}")
+
+
+@batch.command("requests")
+@click.argument("path", metavar="JOB", type=click.Path(path_type=Path))
+@click.option("--to", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Where the lines go.")
+@click.option("--id", "column", metavar="COLUMN", help="The column with each row's custom_id.", default=None)
+@click.option("--limit", type=click.IntRange(min=0), help="First N rows only.")
+@click.option("--model", help="Another model.")
+def requests(path: Path, to: Path, column: str | None, limit: int | None, model: str | None) -> None:
+    """Write the requests of JOB as input lines of the Batch API: custom_id, method, url and body. Sends nothing."""
+    from journeybatch.interchange.batch_input import MOST_LINES, input_lines
+
+    world, overrides = read_world(), {"stream": False, **({"model": model} if model else {})}
+    spec = load(path, overrides, world)
+    kept = loaded(spec.input, world.environ) if spools(spec.input) and spec.input.frame is None else None
+    job = bind(spec, world, limit=limit, frame=kept)
+    written = 0
+    try:
+        with ExitStack() as stack:
+            file = _opened(to, stack)
+            for line in input_lines(job, column):
+                file.write(line)
+                written += 1
+    except OSError as error:
+        raise OutputError(f"{error.filename or to}: cannot be written: {error.strerror}") from None
+    screen.out(f"{to}: {written} requests to {', '.join(dict.fromkeys(way.tiers[0].model for way in job.ways))}")
+    if written > MOST_LINES:
+        screen.out(f"note: OpenAI takes {MOST_LINES} in a file: split -l {MOST_LINES} {to}")
 
 
 @batch.command("export")

@@ -1,0 +1,62 @@
+"""A job's requests as an input file of OpenAI's Batch API: one line per row, with the body that a run would send.
+
+Rows go alone, whatever the job says of packs: a line of the Batch API has one id. Of a cascade it is the first model
+that is asked, and with samples and variants a line's id ends in `/` and their name, as in the output files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+
+from journeybatch.errors import TableError
+from journeybatch.history import History
+from journeybatch.interchange.batch import ID, URL
+from journeybatch.job import Job
+
+MOST_LINES = 50_000
+"""What OpenAI takes in one file."""
+
+
+def input_lines(job: Job, column: str | None) -> Iterator[str]:
+    """The lines of ``job``; ``column`` holds each row's id (None: `custom_id` where there is one, else its number).
+
+    Raises:
+        JobError: prompts that cannot be rendered, a column that is not there, or ids that are none.
+    """
+    import polars as pl
+
+    surveyed = job.survey()
+    surveyed.check_problems()
+    names = _names(job, column)
+    variants, samples = len(job.ways), job.spec.samples
+    numbers, unsent = count(), History()
+    wanted = pl.repeat(True, len(surveyed.steps[0]), dtype=pl.Boolean, eager=True)
+    for place, prompt in job.prompts(surveyed, 0, wanted):
+        asked, sample = divmod(place, samples)
+        row, way = divmod(asked, variants)
+        (request,) = job.compose([[prompt]], 0, unsent, numbers, way)
+        suffix = [job.ways[way].name] if job.variants else []
+        suffix += [str(sample)] if samples > 1 else []
+        told = {ID: "/".join([names[row] if names else f"row-{row}", *suffix]), "method": "POST", "url": URL}
+        yield f'{json.dumps(told, ensure_ascii=False)[:-1]}, "body": {request.body.decode()}}}\n'
+
+
+def _names(job: Job, column: str | None) -> list[str] | None:
+    """Each row's own id; None where their numbers have to do."""
+    import polars as pl
+
+    named = column or (ID if ID in job.schema else None)
+    if named is None:
+        return None
+    if named not in job.schema:
+        raise TableError(f"--id: no column is called {named!r} (columns: {', '.join(job.schema)})")
+    found = pl.concat([frame[named].cast(pl.String) for frame in job.frames()]).to_list()
+    if None in found:
+        raise TableError(f"--id {named}: row {found.index(None)} is empty, and every request needs an id")
+    name, times = Counter(found).most_common(1)[0] if found else ("", 0)
+    if times > 1:
+        raise TableError(f"--id {named}: {name!r} comes {times} times, and every request needs an id of its own")
+    return [str(name) for name in found]
