@@ -156,6 +156,22 @@ async def fetch_account(endpoint: Endpoint, world: World) -> dict[str, Any] | No
         return await client.account()
 
 
+async def no_json(endpoint: Endpoint, world: World, patience_s: float) -> str | None:
+    """What a GET of the models brought, in one line, where that is no JSON: then the server speaks HTTP, and perhaps
+    not this API. It is asked without a key; None where it gives no answer at all."""
+    proxy = proxied(httpx.URL(endpoint.base_url), world.environ)
+    try:
+        async with httpx.AsyncClient(proxy=proxy, trust_env=False, timeout=patience_s) as client:
+            reply = await client.get(f"{endpoint.base_url}/models")
+    except httpx.HTTPError:
+        return None
+    try:
+        reply.json()
+    except (ValueError, RecursionError):
+        return f"HTTP {reply.status_code}: {wire.excerpt(reply.content)}"
+    return None
+
+
 def _stopped(failure: ApiFailure) -> RunStopped:
     return STOPS.get(failure.stopped_by or "", Outage)(str(failure))
 

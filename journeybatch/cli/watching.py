@@ -210,7 +210,7 @@ def facts(seen: Seen, tail: Tail, pace: Pace) -> dict[str, str]:
     told = {
         "rows": f"{done} of {rows['total']} ({100 * done // max(1, rows['total'])} %)",
         "rate": f"{rate:.1f} rows/s{left}" if rate is not None else "",
-        "in flight": f"{tail.in_flight} of {summary.get('concurrency', '?')}" if tail.in_flight else "",
+        "in flight": f"{tail.in_flight} of {summary.get('concurrency', '?')}",
         "latency": _latency(sorted(tail.latencies)),
         "failed": _kinds(tail.failed) if tail.whole else _lately(rows["failed"], tail.failed),
         "errors": _kinds(tail.errors) + ("" if tail.whole or not tail.errors else " lately"),

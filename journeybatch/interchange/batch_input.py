@@ -30,18 +30,25 @@ def input_lines(job: Job, column: str | None) -> Iterator[str]:
 
     surveyed = job.survey()
     surveyed.check_problems()
-    names = _names(job, column)
-    variants, samples = len(job.ways), job.spec.samples
     numbers, unsent = count(), History()
     wanted = pl.repeat(True, len(surveyed.steps[0]), dtype=pl.Boolean, eager=True)
+    names = list(ids(job, column, len(wanted)))
     for place, prompt in job.prompts(surveyed, 0, wanted):
-        asked, sample = divmod(place, samples)
-        row, way = divmod(asked, variants)
+        way = place // job.spec.samples % len(job.ways)
         (request,) = job.compose([[prompt]], 0, unsent, numbers, way)
+        told = json.dumps({ID: names[place], "method": "POST", "url": URL}, ensure_ascii=False)
+        yield f'{told[:-1]}, "body": {request.body.decode()}}}\n'
+
+
+def ids(job: Job, column: str | None, places: int) -> Iterator[str]:
+    """The ids of so many places: rows, by variant and sample. Raises TableError (see ``input_lines``)."""
+    names = _names(job, column)
+    for place in range(places):
+        asked, sample = divmod(place, job.spec.samples)
+        row, way = divmod(asked, len(job.ways))
         suffix = [job.ways[way].name] if job.variants else []
-        suffix += [str(sample)] if samples > 1 else []
-        told = {ID: "/".join([names[row] if names else f"row-{row}", *suffix]), "method": "POST", "url": URL}
-        yield f'{json.dumps(told, ensure_ascii=False)[:-1]}, "body": {request.body.decode()}}}\n'
+        suffix += [str(sample)] if job.spec.samples > 1 else []
+        yield "/".join([names[row] if names else f"row-{row}", *suffix])
 
 
 def _names(job: Job, column: str | None) -> list[str] | None:
