@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from conftest import Flow, spawned
 
 from journeybatch import tuning
 from journeybatch.archive import read_history
+from journeybatch.cli import steering
 from journeybatch.entries import Began, Tuned
 from journeybatch.history import History
 from journeybatch.loading import load_job
@@ -94,7 +96,7 @@ def test_a_cap_below_what_is_spent_stops_the_run_gently_and_outlives_it(
     assert bill(served) == spent, "the job still says 300, but the user has said 1 since"
     assert call("run", job, "--quiet", "--max-credits", spent + 5).code == 3
     assert bill(served) == spent + 5, "which is later still"
-    assert call("run", job, "--quiet", "--max-credits", 300).code == 3
+    assert call("run", job, "--quiet", "--max-credits", 300, "--concurrency", 60).code == 3
     assert bill(served) == 300, "also where it is what the job says"
 
 
@@ -123,6 +125,18 @@ def test_without_a_run_at_work_or_anything_to_change_nothing_is_left_behind(flow
     for nonsense in (["--concurrency", 0], ["--concurrency", 5000], ["--max-credits", -1], ["--max-credits", "all"]):
         refused = call("tune", flow.output, *nonsense)
         assert (refused.code, refused.err.count("journeybatch: ")) == (2, 1)
+    assert not (flow.output / tuning.WISH).exists()
+
+
+def test_a_run_that_is_ending_takes_no_notice_and_that_is_said(
+    job: Path, flow: Flow, served: SimpleNamespace, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steering, "PATIENCE_S", 0.3)
+    with at_work(job, flow.output) as process:
+        process.send_signal(signal.SIGSTOP)  # it holds its directory, and looks at nothing
+        said = call("tune", flow.output, "--concurrency", 30)
+        process.send_signal(signal.SIGCONT)
+    assert (said.code, "took no notice" in said.err) == (2, True)
     assert not (flow.output / tuning.WISH).exists()
 
 

@@ -34,24 +34,25 @@ def tune(target: str, concurrency: int | None, max_credits: int | None) -> None:
         raise OutputError(f"{directory}: no run is at work here ({seen.state}): give the numbers to journeybatch run")
     if seen.preparing:
         raise OutputError(f"{directory}: the run is still reading its table: try again when it has begun to send")
-    before = seen.summary
+    wish = Tuning(concurrency, max_credits)
     try:
-        tuning.leave(directory, Tuning(concurrency, max_credits))
+        tuning.leave(directory, wish)
     except OSError as error:
         raise OutputError(f"{directory}: cannot be written: {error.strerror}") from None
-    _tell(before, _answered(directory))
+    _tell(seen.summary, _answered(directory, wish))
 
 
-def _answered(directory: Path) -> dict[str, Any]:
-    """The summary once the run has granted the wish. Raises OutputError where it did not."""
+def _answered(directory: Path, wish: Tuning) -> dict[str, Any]:
+    """The summary once the run has granted ``wish``. Raises OutputError where it did not."""
     until = time.monotonic() + PATIENCE_S
-    while (directory / tuning.WISH).exists():
-        seen = look(directory)
-        if seen.state != "running" or time.monotonic() > until:
-            tuning.take_back(directory)
-            raise OutputError(f"{directory}: the run took no notice, since it is ending; nothing was changed")
+    while (directory / tuning.WISH).exists() and look(directory).state == "running" and time.monotonic() < until:
         time.sleep(PAUSE_S)
-    return look(directory).summary
+    tuning.take_back(directory)
+    summary = look(directory).summary
+    now = (summary.get("concurrency"), summary.get("credits", {}).get("cap"))
+    if any(wanted not in (None, found) for wanted, found in zip((wish.concurrency, wish.credits), now, strict=True)):
+        raise OutputError(f"{directory}: the run took no notice, since it is ending; nothing was changed")
+    return summary
 
 
 def _tell(before: dict[str, Any], now: dict[str, Any]) -> None:
