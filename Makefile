@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test prove proofs proofs-full foreign check docs bench bench-full lock clean
+.PHONY: demo test prove proofs proofs-full foreign check docs dist package site bench bench-full lock clean
 
 demo: .venv/installed
 	$(BIN)/journeybatch run jobs/review-sentiment.yaml
@@ -38,6 +38,26 @@ foreign: .venv/tested .venv-foreign/made
 # A fuzzer that is led by coverage, for the proof of replies: about 130 MB, in a folder of its own.
 .venv-fuzz/made: | .venv/installed
 	$(PIP) install --no-deps --target .venv-fuzz 'atheris>=3,<4'
+	touch $@
+
+# sdist and wheel, in dist/.
+dist: .venv/tested
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+
+# The tutorial, word for word, from the built wheel on each promised Python that is here; pip installs all else anew.
+package: .venv/tested
+	$(BIN)/python -m pytest -m slow tests/test_package.py
+
+# The documentation as a site in site/, with a search box; its generator has an environment of its own.
+site: .venv-site/made
+	.venv-site/bin/python -m sphinx -q -W --keep-going -c docs/site docs site
+	@echo "The site begins at site/index.html"
+
+.venv-site/made:
+	$(PYTHON) -m venv .venv-site
+	.venv-site/bin/python -m pip --disable-pip-version-check --quiet install sphinx==9.0.4 furo==2025.12.19 myst-parser==5.2.0
 	touch $@
 
 check: .venv/tested
@@ -75,4 +95,4 @@ lock:
 	    --extra test pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/test.txt
 
 clean:
-	rm -rf .venv .venv-foreign .venv-fuzz runs .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-foreign .venv-fuzz .venv-site dist runs site .mypy_cache .ruff_cache .hypothesis

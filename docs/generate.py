@@ -12,6 +12,7 @@ import click
 
 from journeybatch import spec
 from journeybatch.cli import journeybatch
+from journeybatch.cli.explaining import page
 
 DOCS = Path(__file__).parent
 WORDS = {"string": "text", "boolean": "true or false", "object": "mapping", "array": "list", "null": "nothing"}
@@ -33,8 +34,8 @@ concurrency: 32
 output: ../runs/review-sentiment
 ```
 
-The first line is for editors: write the schema beside your jobs with `journeybatch schema > job.schema.json`,
-and keys and values are completed and checked as you type.
+The first line is for editors: where the schema stands beside your jobs (`journeybatch init` writes it there, and
+`journeybatch schema > job.schema.json` does), keys and values are completed and checked as you type.
 
 **How it is read.** YAML 1.2: `no`, `on` and `22:30` are text, `1e3` is a number. Unknown keys, duplicate keys and
 wrong types are errors that name the file, the line, the key and the nearest valid key; all of them are listed at
@@ -49,6 +50,7 @@ def pages() -> dict[Path, str]:
     return {
         DOCS / "job-spec.md": job_spec(),
         DOCS / "cli.md": cli(),
+        DOCS / "errors.md": page(),
         DOCS.parent / "jobs" / "job.schema.json": schema,
     }
 

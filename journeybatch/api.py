@@ -2,11 +2,13 @@
 
 A job is a path, a dict or a JobSpec; its input may be a polars DataFrame or LazyFrame. Overrides are keys of the
 job with dots written as double underscores (``limits__credits=50``), or the command line's own names (``limit``,
-``fresh``, ``retry_failed``, ``reparse``, ``max_credits``, ``allow_hosts``, ``yes``).
+``fresh``, ``retry_failed``, ``reparse``, ``max_credits``, ``allow_hosts``, ``yes``). ``progress=True`` shows on stderr
+how far a run is: in a notebook and on a terminal as a bar.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from journeybatch.errors import SpecError
 from journeybatch.job import World
 from journeybatch.planning import Plan
 from journeybatch.preparation import Options, plan_only
+from journeybatch.progress import Screen
 from journeybatch.runner import Report
 from journeybatch.spec import JobSpec
 
@@ -80,11 +83,14 @@ def _read(job: JobLike, overrides: Mapping[str, Any]) -> tuple[JobSpec, World, O
     given = dict(overrides)
     world = read_world(tuple(given.pop("allow_hosts", ())))
     chosen = {name: given.pop(name) for name in _OPTIONS & set(given)}
-    options = Options(**chosen)
+    if given.pop("progress", False):
+        chosen["screen"] = Screen(sys.stderr, watched="ipykernel" in sys.modules)
     if "max_credits" in given:
         given["limits.credits"] = given.pop("max_credits")
     for name in given:
         if name.split("__")[0].split(".")[0] not in _KNOWN:
-            raise SpecError(f"unknown override {name!r}; expected a key of the job, or one of {sorted(_OPTIONS)}")
+            raise SpecError(
+                f"unknown override {name!r}; expected a key of the job, or one of {sorted(_OPTIONS | {'progress'})}"
+            )
     keys = {name.replace("__", "."): value for name, value in given.items()}
-    return load(job, keys, world), world, options
+    return load(job, keys, world), world, Options(**chosen, overridden=frozenset(keys))

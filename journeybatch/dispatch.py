@@ -3,43 +3,40 @@
 from __future__ import annotations
 
 import random
-import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import anyio
-import anyio.abc
-import httpx
 import msgspec
 
 from journeybatch.accounted import accounted
 from journeybatch.attempts import FREE, UNKNOWN
 from journeybatch.canary import ALIKE
-from journeybatch.client import Client, Endpoint
+from journeybatch.client import Client
 from journeybatch.concurrency import InFlight
+from journeybatch.connection import balance_of
 from journeybatch.deadline import GRACE_S as LAST_S
 from journeybatch.ending import Ending
-from journeybatch.entries import GivenUp, Split
-from journeybatch.errors import ApiFailure, DeadlinePassed, RunStopped, TooManyFailures
+from journeybatch.entries import GivenUp, Split, Tuned
+from journeybatch.errors import ApiFailure, DeadlinePassed, DiskFull, RunStopped, TooManyFailures
+from journeybatch.farewell import end_after, watch_signals
 from journeybatch.history import History
 from journeybatch.journal import Journal
-from journeybatch.lanes import run_lanes
+from journeybatch.lanes import Lanes, run_lanes
 from journeybatch.ledger import Ledger
 from journeybatch.limiter import Limiter, limited
 from journeybatch.progress import Numbers, Screen, reported
 from journeybatch.reading import PLAIN, Reader
-from journeybatch.reconciliation import Credits, reconcile
+from journeybatch.reconciliation import reconcile
 from journeybatch.records import Request
 from journeybatch.retry import retrying
 from journeybatch.sections import Limits, Retry
+from journeybatch.tuning import Tuning, heed
 from journeybatch.verdict import DECLINED, ERRORS, INVALID, MISSED, READABLE, REFUSED, UNFIT, Verdict
 
-GRACE_S = 8.0
-BALANCE_S = 10.0
 LATE_S = (0.0, 0.5, 1.5)
 """Waits before each reading of the balance at the end, as long as it lacks charges: 2 s in all."""
-SIGNALS = tuple(number for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", None)) if number)
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -65,18 +62,20 @@ class Dispatch:
     ``more`` tells that something which was asked is to be asked again, of the same model or of the next; ``rows``, once
     that many rows in a request proved too many for the endpoint, how many to try (None: no such news). While ``trial``
     is set, what is asked is asked to compare: no row is answered or fails by it. From ``until`` (Unix seconds) on
-    nothing more is sent.
+    nothing more is sent. ``chosen`` is the entry that says what counts once a wish is granted; without it, none is.
     """
 
     def __init__(
         self, journal: Journal, ledger: Ledger, numbers: Numbers, terms: Terms, sharers: dict[bytes, int]
     ) -> None:
         self.journal, self.ledger, self.numbers, self.terms = journal, ledger, numbers, terms
+        self.lanes = Lanes(terms.concurrency.most)
         self.limiter = Limiter(terms.concurrency, requests_per_minute=terms.limits.requests_per_minute, rng=terms.rng)
         self.ending = Ending()
         self.more = False
         self.trial = False
         self.until: float | None = None
+        self.chosen: Callable[[Tuning], Tuned] | None = None
         self.rows: int | None = None
         self._too_large = 0  # packs rejected since the last success, in this round
         self._sharers = sharers
@@ -117,8 +116,11 @@ class Dispatch:
 
         async with anyio.create_task_group() as background:
             background.start_soon(self.journal.keep_synced)
+            if self.chosen is not None:
+                background.start_soon(heed, self.journal.path.parent, partial(self._tune, screen, keep))
             if signals:
-                await background.start(self._watch_signals, background.cancel_scope)
+                farewell = partial(watch_signals, self._wind_up, self.limiter)
+                await background.start(farewell, screen, background.cancel_scope)
             if self.until is not None and (left_s := self.until - time.time()) > 0:
                 background.start_soon(self._watch_clock, left_s, background.cancel_scope)
             elif self.until is not None:
@@ -128,7 +130,7 @@ class Dispatch:
                 try:
                     for requests in rounds:
                         self._too_large = 0
-                        await run_lanes(requests, work, lanes=terms.concurrency.most, stop=self._round_is_over)
+                        await run_lanes(requests, work, lanes=self.lanes, stop=self._round_is_over)
                         if self._over:
                             break
                 except RunStopped as stop:
@@ -202,6 +204,22 @@ class Dispatch:
             numbers.failed += rows
             numbers.failed_here += rows
 
+    async def _tune(self, screen: Screen, keep: Callable[[], None], wish: Tuning) -> None:
+        """Grant a wish of the user's: it is written down for good, and then it counts."""
+        if self.chosen is None or self._over:
+            return
+        entry = self.chosen(wish)
+        try:
+            self.journal.write(entry)
+            await self.journal.durable()
+        except DiskFull:
+            return  # which stops the run
+        self.limiter.resize(entry.concurrency)
+        self.lanes.widen(entry.concurrency)
+        self.ledger.recap(entry.credits)
+        screen.line(f"tuned: {Tuning(entry.concurrency, entry.credits)}")
+        keep()
+
     async def _reconcile(self, client: Client) -> None:
         """Compare what the account lost with what this process wrote into the ledger."""
         ending, ledger = self.ending, self.ledger
@@ -218,42 +236,21 @@ class Dispatch:
             if found.verdict != "less":
                 return
 
-    async def _watch_signals(
-        self, scope: anyio.CancelScope, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
-    ) -> None:
-        """The first signal stops dispatching and gives what is in flight a grace; the second ends it at once."""
-        async with anyio.create_task_group() as tasks:
-            with anyio.open_signal_receiver(*SIGNALS) as arriving:
-                task_status.started()
-                async for number in arriving:
-                    if self.ending.signal is not None:
-                        scope.cancel()
-                        return
-                    self.ending.signal = int(number)
-                    self._over = True
-                    self.limiter.drain()
-                    tasks.start_soon(_end_after, GRACE_S, scope)
+    def _wind_up(self, number: int) -> None:
+        """A signal came: nothing new is sent."""
+        self.ending.signal, self._over = number, True
+        self.limiter.drain()
 
     async def _watch_clock(self, left_s: float, scope: anyio.CancelScope) -> None:
         """At the deadline dispatching stops; what is in flight is paid for and gets a grace."""
         await anyio.sleep(left_s)
         self._pass_deadline()
-        await _end_after(LAST_S, scope)
+        await end_after(LAST_S, scope)
 
     def _pass_deadline(self) -> None:
         told = f"it is past limits.deadline ({self.terms.limits.deadline}); the next run carries on"
         self.ending.stop, self._over = DeadlinePassed(told), True
         self.limiter.drain()
-
-
-async def balance_of(client: Client) -> Credits | None:
-    """The account's balance, where it can be had quickly: it is worth knowing and never worth a stop."""
-    with anyio.move_on_after(BALANCE_S):
-        try:
-            return await client.balance()
-        except (ApiFailure, RunStopped):
-            return None
-    return None
 
 
 def _late(history: History, since: float) -> int:
@@ -265,23 +262,3 @@ def _late(history: History, since: float) -> int:
             break
         credits += a.credits_max[i] if a.charge[i] == UNKNOWN else 0
     return credits
-
-
-async def _end_after(seconds: float, scope: anyio.CancelScope) -> None:
-    await anyio.sleep(seconds)
-    scope.cancel()
-
-
-@asynccontextmanager
-async def connected(
-    endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None, timeout_s: float, proxy: str | None
-) -> AsyncIterator[Client]:
-    """A client over ``transport``, or over lanes of our own (through ``proxy``, over httpx's)."""
-    from journeybatch.transport import LaneTransport
-
-    if transport is None:
-        transport = LaneTransport() if proxy is None else httpx.AsyncHTTPTransport(proxy=proxy, trust_env=False)
-    async with AsyncExitStack() as stack:
-        client = Client(transport, endpoint, timeout_s=timeout_s)
-        stack.push_async_callback(client.aclose)
-        yield client

@@ -57,6 +57,10 @@ class Received(Entry, frozen=True, tag=3):
     least: int = 0
     most: int = 0
 
+    def intent(self) -> Intent:
+        """What stood before it, but for the model."""
+        return Intent(self.request, self.attempt, self.keys, "", self.least, self.most, self.at)
+
 
 class Settled(Entry, frozen=True, tag=4):
     """What an attempt cost: certainly ``credits``, at most ``credits_max``; ``error`` is None for an answer.
@@ -172,6 +176,18 @@ class Compacted(Entry, frozen=True, tag=14):
     at: float
 
 
+class Tuned(Entry, frozen=True, tag=15):
+    """While run ``run`` was at work, somebody chose ``concurrency`` and the cap ``credits`` (None: no cap) for the rest
+    of it. They hold as long as the job says what it said then, in ``job_concurrency`` and ``job_credits``."""
+
+    run: int
+    concurrency: int
+    credits: int | None
+    job_concurrency: int
+    job_credits: int | None
+    at: float
+
+
 AnyEntry = (
     Began
     | Intent
@@ -187,6 +203,7 @@ AnyEntry = (
     | Decided
     | Delivered
     | Compacted
+    | Tuned
 )
 
 encode = msgspec.msgpack.Encoder().encode

@@ -39,43 +39,60 @@ Then = Literal["retry", "pause", "stop", "reject"]
 
 
 class JourneybatchError(Exception):
-    """The root. ``exit_code`` is what the command line ends with."""
+    """The root. ``exit_code`` is what the command line ends with; ``code`` names the section of ``errors.md`` that says
+    more, and is what `journeybatch explain` takes."""
 
     exit_code: ClassVar[int] = 70
+    code: ClassVar[str] = "bug"
 
 
 class JobError(JourneybatchError):
     """The job or the command must be fixed. Nothing was sent."""
 
     exit_code = 2
+    code = "command"
 
 
 class SpecError(JobError):
     """The job file cannot be used as it stands."""
 
+    code = "job-file"
+
 
 class TableError(JobError):
     """A table cannot be read or written."""
+
+    code = "table"
 
 
 class TemplateError(JobError):
     """The prompt template is wrong, or some rows cannot be rendered."""
 
+    code = "prompt"
+
 
 class UnknownModel(JobError):
     """A model outside the catalogue that nobody gave a price for."""
+
+    code = "model"
 
 
 class MissingKey(JobError):
     """No API key, or none that may go to this host."""
 
+    code = "key"
+
 
 class OutputError(JobError):
     """The output directory cannot be used."""
 
+    code = "output"
+
 
 class Unanswered(JobError):
     """A question about money was not answered with yes."""
+
+    code = "question"
 
 
 class RunStopped(JourneybatchError):
@@ -88,73 +105,75 @@ class RunStopped(JourneybatchError):
 class BudgetReached(RunStopped):
     """The next attempt would pass the cap."""
 
-    reason = "budget"
+    reason = code = "budget"
 
 
 class OutOfCredits(RunStopped):
     """The account is empty."""
 
-    reason = "credits"
+    reason = code = "credits"
 
 
 class Unauthorized(RunStopped):
     """The endpoint refuses the key."""
 
-    reason = "auth"
+    reason = code = "auth"
 
 
 class WrongEndpoint(RunStopped):
     """The URL or the model is not known there."""
 
-    reason = "endpoint"
+    reason = code = "endpoint"
 
 
 class Outage(RunStopped):
     """The endpoint does not answer."""
 
-    reason = "outage"
+    reason = code = "outage"
 
 
 class DiskFull(RunStopped):
     """The journal cannot be written."""
 
-    reason = "disk"
+    reason = code = "disk"
 
 
 class TooManyFailures(RunStopped):
     """More rows fail than the job allows."""
 
-    reason = "failures"
+    reason = code = "failures"
 
 
 class InputChanged(RunStopped):
     """The input table changed while it was being read."""
 
-    reason = "input"
+    reason = code = "input"
 
 
 class Undelivered(RunStopped):
     """Every row is answered or failed, but a sink did not get the results."""
 
-    reason = "sink"
+    reason = code = "sink"
 
 
 class DeadlinePassed(RunStopped):
     """The time has come at which the run was to end."""
 
-    reason = "deadline"
+    reason = code = "deadline"
 
 
 class RunLocked(JourneybatchError):
     """Another process is running in this output directory."""
 
     exit_code = 4
+    code = "locked"
 
 
 class Damaged(JourneybatchError):
     """Journal, ledger and results do not agree."""
 
     exit_code = 5
+    code = "damaged"
 
 
 class ApiFailure(JourneybatchError):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 
+from journeybatch.entries import Decided
 from journeybatch.window import Window
 
 FIRST = 8  # in flight at first
@@ -43,6 +44,13 @@ class Gauge(Window):
         self._seen = 0  # answers since the size was set
         self._since = 0.0  # when a rate began to be taken
 
+    @property
+    def found(self) -> Decided:
+        """The size, and what it was that set it."""
+        return Decided(
+            "concurrency", b"", int(self.size), f"the last size was {int(self.size)} in flight: {self.why}", 0.0
+        )
+
     def answered(self, now: float, in_flight: int) -> None:
         """One request was answered."""
         self._climb()
@@ -59,6 +67,11 @@ class Gauge(Window):
         elif self._seen >= (1 + ROUNDS) * first and now > self._since:
             self._judge((self._seen - first) / (now - self._since), now)
             self._seen = 0
+
+    def resize(self, limit: int) -> None:
+        """From now on at most ``limit``; whether more than so far are of use has yet to be found out."""
+        self._limit = float(limit)
+        self.size = min(self.size, self._limit)
 
     def shrink(self, now: float, in_flight: int) -> None:
         """The server throttled a request that came beside so many others: that is how many it bears."""

@@ -24,9 +24,10 @@ from journeybatch.entries import (
     Settled,
     Split,
     Tried,
+    Tuned,
 )
 from journeybatch.frames import Gap
-from journeybatch.identity import KEY_BYTES
+from journeybatch.identity import split
 from journeybatch.verdict import ANSWERED, MISSED, REFUSED, UNFIT, UNREAD
 
 FEWER = 4
@@ -43,7 +44,8 @@ class History:
     many prompts the next one may have; ``reopened`` is the first attempt since failures were last forgotten;
     ``reading`` names the way of reading that is in force. ``trials`` are keys asked only to compare, with the keys that
     ask the same in earnest; ``tried_from`` is the first attempt that may have asked one. ``decided`` has what was
-    decided by measurement, by what it is and rests on; ``delivered``, by sink, which results were there last.
+    decided by measurement, by what it is and rests on; ``delivered``, by sink, which results were there last; ``tuned``
+    is what was last chosen for a run at work.
     """
 
     def __init__(self) -> None:
@@ -66,6 +68,7 @@ class History:
         self.tried_from = 0
         self.decided: dict[tuple[str, bytes], Decided] = {}
         self.delivered: dict[bytes, bytes] = {}
+        self.tuned: Tuned | None = None
         self._open: dict[tuple[int, int], int] = {}
         self._models: dict[str, str] = {}
         self.reading = b""
@@ -105,21 +108,19 @@ class History:
         else:
             self._fold_rare(entry, offset)
 
-    def _fold_rare(self, entry: AnyEntry, offset: int) -> None:  # noqa: PLR0912  one branch for each kind of entry
+    def _fold_rare(self, entry: AnyEntry, offset: int) -> None:
         if isinstance(entry, GivenUp):
-            for key in _split(entry.keys):
+            for key in split(entry.keys):
                 self.given_up[key] = (entry.error, entry.message)
         elif isinstance(entry, Split):
-            self._miss(_split(entry.keys), entry.rows // 2)
+            self._miss(split(entry.keys), entry.rows // 2)
         elif isinstance(entry, Reopened):
             self.reopen()
         elif isinstance(entry, Tried):
             self.tried_from = self.tried_from if self.trials else len(self.attempts)
-            self.trials.update(zip(_split(entry.trials), _split(entry.keys), strict=True))
-        elif isinstance(entry, Decided):
-            self.decided[entry.what, entry.about] = entry
-        elif isinstance(entry, Delivered):
-            self.delivered[entry.sink] = entry.results
+            self.trials.update(zip(split(entry.trials), split(entry.keys), strict=True))
+        elif isinstance(entry, Decided | Delivered | Tuned):
+            self._note(entry)
         elif isinstance(entry, Reread):
             if (index := self._at(entry.offset)) is not None:
                 self.read_again(index, entry.reading, entry.codes, entry.senses)
@@ -131,6 +132,15 @@ class History:
             self._begin(entry)
         elif isinstance(entry, Finished) and self.runs and self.runs[-1].number == entry.run:
             self.runs[-1].finished_at = entry.at
+
+    def _note(self, entry: Decided | Delivered | Tuned) -> None:
+        """Take in what concerns no attempt."""
+        if isinstance(entry, Decided):
+            self.decided[entry.what, entry.about] = entry
+        elif isinstance(entry, Delivered):
+            self.delivered[entry.sink] = entry.results
+        else:
+            self.tuned = entry
 
     def origin(self, index: int) -> bytes:
         """The id of the journal whose tokens mark the items of attempt ``index``."""
@@ -250,7 +260,7 @@ class History:
     def _receive(self, entry: Received, offset: int) -> None:
         index = self._open.get((entry.request, entry.attempt))
         if index is None:  # its intent was damaged
-            index = self._intend(_intent_of(entry))
+            index = self._intend(entry.intent())
         self.attempts.offset[index] = offset
         self._placed(offset, index)
         self.attempts.status[index] = entry.status
@@ -287,11 +297,3 @@ class History:
 def _code(error: str | None) -> int:
     """The verdict that a settlement without verdicts implies: one prompt, read as plain text."""
     return ANSWERED if error is None else REFUSED if error == "refusal" else UNREAD
-
-
-def _split(keys: bytes) -> list[bytes]:
-    return [keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES)]
-
-
-def _intent_of(entry: Received) -> Intent:
-    return Intent(entry.request, entry.attempt, entry.keys, "", entry.least, entry.most, entry.at)

@@ -39,6 +39,11 @@ def keys_for(provider: str, model: str, parameters: Mapping[str, Any]) -> Key:
     return key
 
 
+def split(keys: bytes) -> list[bytes]:
+    """Keys that stand one behind the other."""
+    return [keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES)]
+
+
 def labelled(key: bytes, label: str) -> bytes:
     """The key under which what ``key`` asks is asked once more on purpose, and never as an answer to ``key``."""
     return blake2b(key + label.encode(), digest_size=KEY_BYTES, person=b"journeybatch-lbl").digest()

@@ -50,6 +50,11 @@ class Ledger:
         self.reserved += price.most
         return day
 
+    def recap(self, cap: int | None) -> None:
+        """From now on ``cap`` counts. One below what is spent stops the next reservation; what is reserved stands."""
+        self.cap = cap
+        self._wake()
+
     def _admitted_on(self, price: Price) -> int | None:
         if not self.fits(price):
             return None
@@ -74,10 +79,13 @@ class Ledger:
             self.day.settle(price.most, most, day)
         self.spent += certain
         self.unknown += most - certain
+        self._wake()
+        return certain, most
+
+    def _wake(self) -> None:
         if self._settled is not None:
             self._settled.set()
             self._settled = None
-        return certain, most
 
 
 def charged(price: Price, charge: Charge) -> tuple[int, int]:

@@ -75,10 +75,7 @@ class Limiter:
     @property
     def found(self) -> Decided | None:
         """How many requests at a time the endpoint has turned out to have a use for, where that was looked for."""
-        if not isinstance(self._window, Gauge):
-            return None
-        why = f"the last size was {self.window} in flight: {self._window.why}"
-        return Decided("concurrency", b"", self.window, why, 0.0)
+        return self._window.found
 
     # -- the door
 
@@ -129,6 +126,12 @@ class Limiter:
     def drain(self) -> None:
         """Admit nobody any more. Whoever waits, or comes, gets ``Drained``; what is in flight goes on."""
         self._close(Drained("not sent: the run is being wound up"))
+
+    def resize(self, limit: int) -> None:
+        """From now on at most ``limit`` in flight; what is beyond it may end."""
+        self._limit = limit
+        self._window.resize(limit)
+        self._turns.call(anyio.current_time())
 
     # -- how an attempt ends: one of these four, once
 

@@ -34,19 +34,22 @@ from journeybatch.spec import JobSpec
 from journeybatch.standing import Standing
 from journeybatch.summary import read_summary, write_json, write_text
 from journeybatch.survey import Survey
+from journeybatch.tuning import in_force
 
 News = Reread | Borrowed | Decided | Reopened
 
 
 class Options(msgspec.Struct, frozen=True):
     """How to run. ``yes`` answers every question about money, else ``confirm`` does (None: nobody is there); ``limit``
-    takes the first rows only, ``reparse`` reads all replies again, ``transport`` replaces the network, ``signals``
-    makes SIGINT, SIGTERM and SIGHUP end the run gently."""
+    takes the first rows only, ``overridden`` are the keys of the job that were said anew for this process, ``reparse``
+    reads all replies again, ``transport`` replaces the network, ``signals`` makes SIGINT, SIGTERM and SIGHUP end the
+    run gently."""
 
     limit: int | None = None
     fresh: bool = False
     retry_failed: bool = False
     reparse: bool = False
+    overridden: frozenset[str] = frozenset()
     yes: bool = False
     confirm: Callable[[str], bool] | None = None
     screen: Screen = Screen(None)
@@ -156,11 +159,12 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
 def check_balance(ready: Prepared, balance: int | float | None, options: Options) -> None:
     """Raises Unanswered where the account's ``balance`` in credits cannot cover the least that the run needs, be it
     the plan's or a cap's; a balance that nobody knows stops nothing."""
-    limits, run = ready.job.spec.limits, ready.journal.history.run
+    history = ready.journal.history
+    cap, run = in_force(ready.job.spec, history, ready.run).credits, history.run
     needed = ready.plan.credits_min
-    if limits.credits is not None:
+    if cap is not None:
         used = run.spent + run.unknown if run and run.number == ready.run else 0
-        needed = min(needed, limits.credits - used)
+        needed = min(needed, cap - used)
     if (left := ready.job.left_today(ready.at)) is not None:
         needed = min(needed, left)
     if balance is None or balance >= needed or options.yes:

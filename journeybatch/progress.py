@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 EVERY_S = 0.25
 LINE_EVERY_S = 30.0
+CLEARED = "\r\x1b[K"
 
 
 class Numbers(msgspec.Struct):
@@ -51,16 +52,19 @@ class Numbers(msgspec.Struct):
 
 
 class Screen:
-    """stderr, which may be a terminal, a log, full, or closed; with ``as_json`` each line is a JSON object."""
+    """stderr, which may be a terminal, a log, full, or closed; with ``as_json`` each line is a JSON object.
+    ``watched``: somebody looks, though it is no terminal (a notebook)."""
 
-    def __init__(self, stream: TextIO | None, as_json: bool = False) -> None:
-        self._stream, self._as_json = stream, as_json
+    def __init__(self, stream: TextIO | None, as_json: bool = False, *, watched: bool = False) -> None:
+        self._stream, self._as_json, self._watched = stream, as_json, watched
+        self.bar = False  # whether one is drawn: a line then takes its place, and it is drawn anew below
 
     @property
     def is_terminal(self) -> bool:
         """Whether a person may be looking."""
         try:
-            return not self._as_json and self._stream is not None and self._stream.isatty()
+            there = not self._as_json and self._stream is not None
+            return there and (self._watched or (self._stream is not None and self._stream.isatty()))
         except (OSError, ValueError):
             return False
 
@@ -69,7 +73,7 @@ class Screen:
         if self._as_json:
             event = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level, "message": text}
             text = json.dumps(event, ensure_ascii=False)
-        self.write(text + "\n")
+        self.write(f"{CLEARED if self.bar else ''}{text}\n")
         self.flush()
 
     def write(self, text: str) -> int:
@@ -115,6 +119,7 @@ async def reported(
                 next_keep = now + 1.0
 
     bar = _bar(numbers, screen) if screen.is_terminal else None
+    screen.bar = bar is not None
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(tick, bar)
@@ -124,6 +129,7 @@ async def reported(
         if bar is not None:
             _draw(bar, numbers, ledger, limiter)
             bar.close()
+            screen.bar = False
 
 
 def _bar(numbers: Numbers, screen: Screen) -> tqdm[Any]:

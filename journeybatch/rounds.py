@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from journeybatch.calibration import choose_size, decide, look, pilot_of, singles, trial_requests, tried
+from journeybatch.concurrency import InFlight
 from journeybatch.dispatch import Dispatch, Terms
 from journeybatch.entries import GivenUp
 from journeybatch.history import History
@@ -17,17 +18,35 @@ from journeybatch.records import Request
 from journeybatch.results import count
 from journeybatch.standing import Standing
 from journeybatch.survey import Survey
+from journeybatch.tuning import Tuning, chosen, in_force
 from journeybatch.verdict import ANSWERED, DECLINED
 
 _LOST = {"invalid": "its reply could not be read as `answer` says", "refusal": "the model refused"}
 
 
-def terms_of(job: Job, options: Options) -> Terms:
+def tuned(ready: Prepared, options: Options) -> Tuning:
+    """What the run goes by. What this process was told is later than what was chosen before."""
+    spec, journal = ready.job.spec, ready.journal
+    found = in_force(spec, journal.history, ready.run)
+    said = Tuning(
+        spec.concurrency.most if "concurrency" in options.overridden else None,
+        spec.limits.credits if "limits.credits" in options.overridden else None,
+    )
+    entry = chosen(said, spec, journal.history, ready.run)
+    if (entry.concurrency, entry.credits) != (found.concurrency, found.credits):
+        journal.write(entry)
+        return Tuning(entry.concurrency, entry.credits)
+    if (found.concurrency, found.credits) != (spec.concurrency.most, spec.limits.credits):
+        options.screen.line(f"as chosen while this run was at work: {found}")
+    return found
+
+
+def terms_of(job: Job, options: Options, tuning: Tuning) -> Terms:
     """How the requests of ``job`` are sent."""
     spec, rules = job.spec, job.spec.rules
     heard = rules.up | {ANSWERED, DECLINED} if rules.disagree > 1 or rules.score else rules.up
     return Terms(
-        spec.concurrency,
+        InFlight(tuning.concurrency or spec.concurrency.most, spec.concurrency.auto),
         spec.limits,
         spec.retry,
         spec.api.bills_errors,

@@ -20,11 +20,11 @@ import msgspec
 
 from journeybatch.client import Client
 from journeybatch.compaction import close
-from journeybatch.connection import client_of, workers_of
+from journeybatch.connection import balance_of
 from journeybatch.daybook import Daybook, open_daybook
 from journeybatch.delivery import deliver, undelivered
 from journeybatch.directory import discard_if_unused
-from journeybatch.dispatch import Dispatch, balance_of
+from journeybatch.dispatch import Dispatch
 from journeybatch.ending import Ending
 from journeybatch.entries import Decided, Finished
 from journeybatch.errors import DeadlinePassed, DiskFull, InputChanged, JobError, RunStopped, TableError
@@ -35,9 +35,11 @@ from journeybatch.notices import told
 from journeybatch.preparation import Options, Prepared, begin, check_balance, prepare
 from journeybatch.progress import Numbers
 from journeybatch.results import RESULTS, Counts, count
-from journeybatch.rounds import give_up_doubts, give_up_lost, rounds, sharers, terms_of
+from journeybatch.rounds import give_up_doubts, give_up_lost, rounds, sharers, terms_of, tuned
+from journeybatch.sender import client_of, workers_of
 from journeybatch.spec import JobSpec
 from journeybatch.summary import SUMMARY, Credits, Summary, write_json
+from journeybatch.tuning import chosen, in_force
 from journeybatch.views import write_views
 
 
@@ -166,9 +168,11 @@ async def _send(
     spec, history, counts = ready.job.spec, ready.journal.history, ready.counts
     run = history.runs[-1]
     lost = history.lost * ready.job.dearest  # each lost entry may have been a charge
-    ledger = Ledger(spec.limits.credits, spent=run.spent, unknown=run.unknown + lost, day=day)
+    tuning = tuned(ready, options)
+    ledger = Ledger(tuning.credits, spent=run.spent, unknown=run.unknown + lost, day=day)
     numbers = Numbers(counts.total, counts.answered, counts.failed, counts.reused, counts.refused)
-    deed = Dispatch(ready.journal, ledger, numbers, terms_of(ready.job, options), sharers(ready.surveyed))
+    deed = Dispatch(ready.journal, ledger, numbers, terms_of(ready.job, options, tuning), sharers(ready.surveyed))
+    deed.chosen = lambda wish: chosen(wish, spec, history, ready.run)
     deed.ending.balance_before, deed.until = balance, ready.until
 
     def keep() -> None:
@@ -222,13 +226,14 @@ def _summary(
     job, history = ready.job, ready.journal.history
     run = history.runs[-1] if history.runs else None
     ended = (run.finished_at if run else None) or time.time()
-    began = ready.began_with
+    began, tuning = ready.began_with, in_force(job.spec, history, ready.run)
     compared = None if ending.reconciliation is None else msgspec.structs.asdict(ending.reconciliation)
     return Summary(
         job=job.spec.name,
         run=ready.run,
         api=job.spec.api.base_url or job.spec.api.kind,
         emulated=history.emulated,
+        concurrency=tuning.concurrency,
         rows=rows,
         requests={
             "sent": run.sent if run else 0,
@@ -242,7 +247,7 @@ def _summary(
             unknown_max=run.unknown if run else 0,
             spent_total=history.spent,
             departed=float(ready.counts.departed),
-            cap=job.spec.limits.credits,
+            cap=tuning.credits,
             balance_before=_known(began.get("balance_before"), ending.balance_before),
             balance_after=_known(ending.balance_after, began.get("balance_after")),
             reconciliation=compared if ready.plan.requests else began.get("reconciliation"),

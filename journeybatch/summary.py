@@ -36,15 +36,17 @@ class Credits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The run as one value; ``started_at`` and ``finished_at`` in Unix seconds, None while it has not. ``costs``,
-    ``models`` and ``failures`` are None while the run lasts, and where a signal ended it. ``decisions`` are what
-    measurements have found: ``what``, ``value`` and ``why``; ``deliveries`` what came of each sink: ``sink``, ``state``
-    and ``message``; ``workers`` what each worker elsewhere did, in the process that was last at work."""
+    """The run as one value; ``concurrency`` is the most in flight; ``started_at`` and ``finished_at`` in Unix seconds,
+    None while it has not. ``costs``, ``models`` and ``failures`` are None while the run lasts, and where a signal ended
+    it. ``decisions`` are what measurements have found: ``what``, ``value`` and ``why``; ``deliveries`` what came of
+    each sink: ``sink``, ``state`` and ``message``; ``workers`` what each worker elsewhere did, in the process that was
+    last at work."""
 
     job: str
     run: int
     api: str
     emulated: bool
+    concurrency: int | None
     rows: dict[str, int]
     requests: dict[str, int]
     credits: Credits

@@ -7,6 +7,11 @@ and one that is gets the full window within a few round trips.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from journeybatch.entries import Decided
+
 SHRINK = 0.7
 UNLIMITED = float("inf")
 
@@ -19,6 +24,11 @@ class Window:
         self._limit = float(limit)
         self._credit = UNLIMITED  # starts that the ramp still allows
         self._calm = 0.0  # rounds of successes since the server last throttled
+
+    @property
+    def found(self) -> Decided | None:
+        """What size was found for it; none, where nobody looked for one."""
+        return None
 
     @property
     def ramping(self) -> bool:
@@ -48,6 +58,11 @@ class Window:
         """The server throttled a request that had begun beside so many others in flight."""
         self.size = max(1.0, self.size * SHRINK)
         self._calm = 0.0
+
+    def resize(self, limit: int) -> None:
+        """From now on at most ``limit``; a window that was full is full again at once, without a ramp."""
+        self.size = float(limit) if self.size >= self._limit else min(self.size, float(limit))
+        self._limit = float(limit)
 
     def ramp(self, start: int) -> None:
         """Let in ``start`` requests and then two for every answer."""

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
+import jsonschema
 import polars as pl
 import pytest
 from conftest import KEY, Flow, spawned
@@ -296,6 +297,9 @@ def test_init_writes_a_job_that_runs(call: Call, tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     assert call("init", "mine").code == 0
     assert call("init", "mine").code == 2, "nothing is overwritten"
+    modeline = Path("mine.yaml").read_text("utf-8").splitlines()[0]
+    schema = Path(modeline.partition("$schema=")[2])
+    jsonschema.validate(yamlfile.read_file(Path("mine.yaml")).data, json.loads(schema.read_text("utf-8")))
     assert call("run", "mine.yaml", "--quiet").code == 0
     results = pl.read_parquet(tmp_path / "runs" / "mine" / "results.parquet")
     assert results["sentiment"].null_count() == 0
@@ -421,3 +425,19 @@ def test_a_shell_completes_verbs(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "journeybatch"]
     said = subprocess.run(command, env=os.environ | words, capture_output=True, text=True, timeout=20, check=False)
     assert said.stdout.split() == ["plain,doctor"], said.stderr
+
+
+def test_the_documented_line_turns_completion_on_in_bash(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "how-to" / "other-tools.md").read_text("utf-8")
+    (line,) = [line for line in page.splitlines() if "bash_source" in line]
+    script = tmp_path / "journeybatch"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m journeybatch "$@"\n', "utf-8")
+    script.chmod(0o755)
+    typed = (
+        "COMP_WORDS=(journeybatch tune out --max); COMP_CWORD=3; _journeybatch_completion journeybatch; echo $COMPREPLY"
+    )
+    environ = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    said = subprocess.run(
+        ["bash", "-c", f"{line}\n{typed}"], env=environ, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert said.stdout.split() == ["--max-credits"], said.stderr

@@ -7,6 +7,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+from conftest import Flow
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = runpy.run_path(str(DOCS / "generate.py"))["pages"]()
@@ -29,3 +30,17 @@ def test_links_lead_to_files_and_headings_that_are_there(page: Path) -> None:
             titles = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), flags=re.M)
             anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
             assert heading in anchors, target
+
+
+@pytest.mark.parametrize("library", ["polars", "pandas", "duckdb"])
+def test_the_line_that_brings_results_into_a_library_does(library: str, flow: Flow) -> None:
+    page = (DOCS / "how-to" / "other-tools.md").read_text("utf-8").partition("## Results elsewhere")[2]
+    (line,) = [line for line in page.splitlines() if line.startswith(f"{library}.")]
+    flow.run(answer={"column": "sentiment"})
+    results = flow.output / "results.parquet"
+    made = eval(line.replace("runs/review-sentiment/results.parquet", str(results)), {library: __import__(library)})
+    found = made.fetchall() if library == "duckdb" else made
+    if library == "duckdb":
+        assert sum(credits for _, credits in found) == 12
+    else:
+        assert (len(found), found["jb_credits"].sum()) == (12, 12)

@@ -6,7 +6,9 @@ import json
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
@@ -114,3 +116,35 @@ def test_more_requests_in_flight_than_open_files_is_wrong() -> None:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     assert doctor.descriptors(most).state == "wrong"
     assert doctor.descriptors(1).state == "fine"
+
+
+class Greeting(BaseHTTPRequestHandler):
+    """A server that greets whoever comes: HTTP, and no API."""
+
+    def do_GET(self) -> None:
+        body = b"<html><h1>Welcome</h1></html>"
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_server_that_speaks_http_but_not_this_api_is_told_with_what_came_back(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOURNEYAPI_KEY", KEY)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Greeting) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        said = call("doctor", "--output", tmp_path, "--api", url, "--online")
+        asked = call("chat", "hello", "--api", url)
+        server.shutdown()
+    (line,) = [line for line in said.out.splitlines() if "endpoint" in line and "speaks HTTP" in line]
+    assert "brought no JSON, but HTTP 200: <html><h1>Welcome</h1></html>" in line
+    assert asked.err.splitlines()[0] == "journeybatch: the reply is not JSON: <html><h1>Welcome</h1></html>"

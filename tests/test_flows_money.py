@@ -16,7 +16,7 @@ import httpx
 import pytest
 from conftest import BASE_URL, KEY, Flow, spawned
 
-from journeybatch import api, dispatch, reading
+from journeybatch import api, connection, dispatch, reading
 from journeybatch.daybook import DAY_S, DAYBOOK, open_daybook, taken_today
 from journeybatch.emulator import Emulator, Faults, read_bill
 from journeybatch.emulator.transport import EmulatorTransport
@@ -208,7 +208,7 @@ def test_an_account_that_does_not_answer_stops_nothing(flow: Flow, monkeypatch: 
                 await anyio.sleep_forever()
             return await super().handle_async_request(request)
 
-    monkeypatch.setattr(dispatch, "BALANCE_S", 0.05)
+    monkeypatch.setattr(connection, "BALANCE_S", 0.05)
     report = flow.run({"transport": Silent(flow.emulator)})
     assert (report.exit_code, report.summary["credits"]["balance_before"]) == (0, None)
 

@@ -15,6 +15,7 @@ from journeybatch import yamlfile
 from journeybatch.errors import JobError, SpecError
 from journeybatch.evaluation.scorers import parse
 from journeybatch.interchange.promptfoo import Conversion, convert
+from journeybatch.interchange.promptfoo_csv import assertion
 
 Call = Callable[..., SimpleNamespace]
 CONFIG = """\
@@ -151,9 +152,65 @@ def test_tests_that_expect_different_things_have_a_column_for_it(tmp_path: Path)
 
 def test_tests_in_files_of_yaml_are_read_and_of_other_kinds_are_told(tmp_path: Path) -> None:
     (tmp_path / "tests.yaml").write_text("- {vars: {x: 7}, assert: [{type: is-json}]}\n")
-    found = made(tmp_path, tests=["file://tests.yaml", "file://tests.csv"], evaluateOptions={"repeat": 3})
+    found = made(tmp_path, tests=["file://tests.yaml", "file://tests.js"], evaluateOptions={"repeat": 3})
     assert (found.rows, found.job["samples"]) == ([{"x": 7}], 3)
-    assert "tests.csv is not read" in found.notes[0]
+    assert "tests.js is not read; write the tests as YAML or CSV" in found.notes[0]
+
+
+CSV = """\
+x,mood,__expected1,__expected2,__description,__prefix,__metadata:kind
+I love it,positive,icontains: {{mood}},not-contains:bad,first,Please,a
+"It is, well, bad",negative,icontains: {{mood}},,second,Please,b
+Hm,,,javascript: output.length < 9,third,Please,c
+"""
+
+
+def test_tests_in_a_csv_file_have_variables_and_assertions_and_run(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tests.csv").write_text(CSV)
+    found = made(tmp_path, tests="file://tests.csv")
+    assert [(row["x"], row["mood"]) for row in found.rows] == [
+        ("I love it", "positive"),
+        ("It is, well, bad", "negative"),
+        ("Hm", ""),
+    ]
+    first, second = found.job["eval"]["scorers"]
+    assert [row[first["target"]] for row in found.rows] == ["positive", "negative", None]
+    assert (next(iter(first)), next(iter(second))) == ("icontains", "not-contains")
+    assert [word for word in ("__prefix", "__metadata", "javascript") if any(word in note for note in found.notes)] == [
+        "__prefix",
+        "javascript",
+    ]
+    said = call("eval", "--from", "config.yaml", "--to", "job.yaml", "--api", "emulator")
+    assert said.code == 0, said.err
+    assert call("eval", "job.yaml", "--quiet").code == 0
+
+
+@pytest.mark.parametrize(
+    ("cell", "means"),
+    [
+        ("contains: a: b", {"type": "contains", "value": "a: b"}),
+        ("not-equals:4", {"type": "not-equals", "value": "4"}),
+        ("levenshtein(3): kettle", {"type": "levenshtein", "value": "kettle", "threshold": 3.0}),
+        ("is-json", {"type": "is-json"}),
+        ("contains-any: a, b", {"type": "contains-any", "value": "a, b"}),
+        ("grade: polite", {"type": "llm-rubric", "value": "polite"}),
+        ("fn:output == 1", {"type": "javascript", "value": "output == 1"}),
+        ("Paris", {"type": "equals", "value": "Paris"}),
+        ("note: this is no type", {"type": "equals", "value": "note: this is no type"}),
+        ("two\nlines", {"type": "equals", "value": "two\nlines"}),
+    ],
+)
+def test_a_cell_of_expected_says_a_type_and_a_value_or_the_whole_answer(cell: str, means: dict[str, Any]) -> None:
+    assert assertion(cell) == means
+
+
+def test_a_csv_file_that_is_damaged_is_an_error_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "tests.csv").write_text("x,__expected\n1,a\n2,b,c\n")
+    with pytest.raises(JobError, match=r"tests\.csv.*line 3"):
+        made(tmp_path, tests="file://tests.csv")
 
 
 @pytest.mark.parametrize(
@@ -179,6 +236,11 @@ def test_the_command_wants_one_of_both(call: Call, tmp_path: Path) -> None:
     assert call("eval", "job.yaml", "--to", "x.yaml").code == 2
     said = call("eval", "--from", tmp_path / "list.yaml")
     assert (said.code, "expected a promptfoo configuration" in said.err) == (2, True)
+
+
+def test_a_key_nobody_knows_is_named_with_the_nearest_one(tmp_path: Path) -> None:
+    found = made(tmp_path, tests=[{"vars": {"x": 1}, "assert": [{"type": "is-json"}]}], promts=["a"], zzz=1)
+    assert found.notes == ["promts: not supported; did you mean 'prompts'?", "zzz: not supported; it is left out"]
 
 
 def test_what_is_written_reads_back(tmp_path: Path) -> None:

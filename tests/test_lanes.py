@@ -5,7 +5,7 @@ import pytest
 from trio.testing import MockClock
 
 from journeybatch.errors import BudgetReached, InputChanged, OutOfCredits
-from journeybatch.lanes import run_lanes
+from journeybatch.lanes import Lanes, run_lanes
 from journeybatch.records import Price, Request
 from journeybatch.turns import Drained
 
@@ -173,3 +173,25 @@ async def test_cancelling_from_outside_leaves_nothing_running():
         await run_lanes(requests(100), work, lanes=10)
     assert scope.cancelled_caught
     assert len(started) == 10
+
+
+async def test_lanes_can_be_added_while_others_are_at_work_and_not_after_them():
+    lanes, busy, most = Lanes(2), 0, 0
+
+    async def work(request):
+        nonlocal busy, most
+        busy += 1
+        most = max(most, busy)
+        await anyio.sleep(0.01)
+        busy -= 1
+        if request.id == 10:
+            lanes.widen(6)
+
+    await run_lanes(requests(60), work, lanes=lanes)
+    assert (most, lanes.number) == (6, 6)
+    lanes.widen(4)
+    assert lanes.number == 6
+    lanes.widen(9)
+    most = 0
+    await run_lanes(requests(60), work, lanes=lanes)
+    assert most == 9

@@ -408,3 +408,27 @@ def test_concurrent_attempts_never_pass_the_cap_nor_sleep_for_ever(cap, lanes, r
     assert ledger.reserved == 0
     assert all(reserved == 0 for reserved in refused)
     assert bill <= cap
+
+
+@pytest.mark.anyio
+async def test_a_new_cap_lets_in_who_waits_and_one_below_what_is_spent_lets_nobody_in():
+    ledger, admitted = Ledger(1), []
+    await ledger.reserve(ONE)
+
+    async def wait():
+        await ledger.reserve(ONE)
+        admitted.append(anyio.current_time())
+
+    async with anyio.create_task_group() as tasks:
+        began = anyio.current_time()
+        tasks.start_soon(wait)
+        await anyio.sleep(5)
+        ledger.recap(2)
+    assert admitted == [began + 5]
+    ledger.settle(ONE, "settled")
+    ledger.settle(ONE, "settled")
+    ledger.recap(1)
+    with pytest.raises(BudgetReached, match="the cap of 1 credits is reached: 2 spent"):
+        await ledger.reserve(ONE)
+    ledger.recap(None)
+    await ledger.reserve(ONE)

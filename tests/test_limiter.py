@@ -125,6 +125,22 @@ async def test_no_more_than_the_concurrency_are_in_flight_and_nobody_is_forgotte
     assert limiter.in_flight == 0
 
 
+async def test_another_concurrency_counts_at_once_for_who_waits_and_what_is_beyond_it_may_end():
+    upstream, limiter = Upstream(), Limiter(4, rng=random.Random(1))
+    send = limited(upstream, limiter)
+    await send(request(99))  # the canary
+    seen = []
+    async with anyio.create_task_group() as tasks:
+        for number in range(100):
+            tasks.start_soon(send, request(number))
+        for limit in (12, 2, 2):
+            await anyio.sleep(2.2)
+            seen.append(limiter.in_flight)
+            limiter.resize(limit)
+    assert seen == [4, 12, 2]
+    assert len(upstream.starts) == 101
+
+
 async def test_with_room_a_request_is_admitted_without_a_turn_of_the_loop():
     limiter = await landed()
 
@@ -188,7 +204,7 @@ def test_the_window_the_pace_and_the_pauses_hold_for_any_arrivals(seed, concurre
     async def main():
         with anyio.fail_after(100_000):  # a lost wake-up would let virtual time run up to here
             async with anyio.create_task_group() as group:
-                for number in range(40):
+                for number in range(100):
                     group.start_soon(arrive, number)
         assert limiter.in_flight == 0
 

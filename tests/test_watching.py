@@ -165,3 +165,27 @@ def test_on_a_terminal_the_view_is_drawn_in_place(tmp_path: Path) -> None:
     assert b"one" in drawn
     assert b"two" in drawn
     assert b"\x1b[2K" in drawn, "the first text is taken away"
+
+
+def test_of_a_long_journal_the_first_look_takes_in_its_end_only_and_finds_all_that_is_in_flight(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path / "out")
+    journal.append(Began(1, "flow", "{}", True, False, 0.0))
+    for number in range(2000):
+        journal.append(Intent(number, 1, bytes(16), "m", 1, 1, 0.0))
+        journal.append(Received(number, 1, bytes(16), 200, {}, b"x" * 1000, 0.25, 0.0))
+        if number < 1990:
+            journal.append(Settled(number, 1, "settled", 1, 1, None, None, 200, 0.25))
+        else:
+            journal.append(GivenUp(bytes(16), "rejected", "no", 0.0))
+    journal.flush()
+    tail = Tail(journal.path, most=200_000)
+    tail.read()
+    assert not tail.whole
+    assert (tail.in_flight, dict(tail.failed), len(tail.latencies)) == (10, {"rejected": 10}, 166)
+    journal.append(Intent(2000, 1, bytes(16), "m", 1, 1, 0.0))
+    journal.close()
+    tail.read()
+    assert tail.in_flight == 11
+    everything = Tail(journal.path)
+    everything.read()
+    assert (everything.whole, everything.in_flight, len(everything.latencies)) == (True, 11, watching.LATENCIES)

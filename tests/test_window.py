@@ -72,3 +72,17 @@ def test_a_ramp_on_which_everything_fails_still_lets_in_one_at_a_time(successes)
         window.start()
         window.answered(0.0, 0) if success else window.failed()
     assert window.admits(0)
+
+
+def test_a_full_window_takes_its_new_size_at_once_and_a_shrunk_one_grows_there():
+    window = Window(10)
+    window.resize(40)
+    assert window.size == 40
+    window.resize(20)
+    assert window.size == 20
+    window.shrink()
+    window.resize(100)
+    assert window.size == 14
+    for _ in range(3000):
+        window.answered()
+    assert window.size == 100

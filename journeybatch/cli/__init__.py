@@ -19,6 +19,7 @@ VERBS = {
     "eval": "evaluating:evaluate",
     "status": "looking",
     "runs": "watching",
+    "tune": "steering",
     "show": "looking",
     "export": "looking",
     "verify": "looking",
@@ -31,6 +32,7 @@ VERBS = {
     "init": "starting",
     "schema": "starting",
     "doctor": "doctor",
+    "explain": "explaining",
 }
 """Each verb and the module it lives in (and its name there, if that is another), imported when it is called: start-up
 time is a promise."""
@@ -74,7 +76,7 @@ def main() -> None:
     except BrokenPipeError:
         code = 0
     except JourneybatchError as error:
-        _say(str(error))
+        _say(f"{error}\n{more(error.code)}")
         code = error.exit_code
     except Exception as error:
         if os.environ.get("JOURNEYBATCH_DEBUG"):
@@ -85,6 +87,11 @@ def main() -> None:
         )
         code = 70
     _leave(code if isinstance(code, int) else 0)
+
+
+def more(code: str) -> str:
+    """Where more is said of an error, as a line to follow it."""
+    return f"more: journeybatch explain {code}"
 
 
 def _usage(error: click.ClickException) -> str:

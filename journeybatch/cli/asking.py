@@ -16,7 +16,7 @@ from journeybatch import catalog, payload, wire
 from journeybatch.cli import screen
 from journeybatch.cli.environment import price_book, read_world
 from journeybatch.client import Client, Endpoint
-from journeybatch.dispatch import connected
+from journeybatch.connection import connected
 from journeybatch.endpoint import choose_endpoint, provider_of
 from journeybatch.errors import STOPS, ApiFailure, JobError, MissingKey, Outage, RunStopped, SpecError, Unanswered
 from journeybatch.job import World
@@ -154,6 +154,22 @@ async def fetch_account(endpoint: Endpoint, world: World) -> dict[str, Any] | No
     """The account behind ``endpoint``. Raises ApiFailure."""
     async with _connected(endpoint, world) as client:
         return await client.account()
+
+
+async def no_json(endpoint: Endpoint, world: World, patience_s: float) -> str | None:
+    """What a GET of the models brought, in one line, where that is no JSON: then the server speaks HTTP, and perhaps
+    not this API. It is asked without a key; None where it gives no answer at all."""
+    proxy = proxied(httpx.URL(endpoint.base_url), world.environ)
+    try:
+        async with httpx.AsyncClient(proxy=proxy, trust_env=False, timeout=patience_s) as client:
+            reply = await client.get(f"{endpoint.base_url}/models")
+    except httpx.HTTPError:
+        return None
+    try:
+        reply.json()
+    except (ValueError, RecursionError):
+        return f"HTTP {reply.status_code}: {wire.excerpt(reply.content)}"
+    return None
 
 
 def _stopped(failure: ApiFailure) -> RunStopped:

@@ -12,8 +12,12 @@ import click
 
 from journeybatch.audit import views_wait
 from journeybatch.cli import screen
+from journeybatch.cli.environment import load, read_world
 from journeybatch.cli.looking import directory_of, history_of, rebound, spec_of
+from journeybatch.directory import discard_if_unused, open_directory
 from journeybatch.errors import JobError, OutputError, RunLocked
+from journeybatch.intake import loaded, spools
+from journeybatch.job import bind
 from journeybatch.journal import NAME, locked
 from journeybatch.replacement import replacement
 from journeybatch.results import RESULTS
@@ -55,6 +59,64 @@ def import_batch(file: Path, to: Path | None, api: str | None) -> None:
         line = found.lines[0]
         screen.out(f"{path}: {len(found.lines)} requests to {screen.safe(line.model)} ({', '.join(line.roles)})")
     screen.out(f"now: journeybatch plan {paths[0]}, journeybatch run {paths[0]}")
+
+
+@batch.command("requests")
+@click.argument("path", metavar="JOB", type=click.Path(path_type=Path))
+@click.option("--to", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Where the lines go.")
+@click.option("--id", "column", metavar="COLUMN", help="The column with each row's custom_id.", default=None)
+@click.option("--limit", type=click.IntRange(min=0), help="First N rows only.")
+@click.option("--model", help="Another model.")
+def requests(path: Path, to: Path, column: str | None, limit: int | None, model: str | None) -> None:
+    """Write the requests of JOB as input lines of the Batch API: custom_id, method, url and body. Sends nothing."""
+    from journeybatch.interchange.batch_input import MOST_LINES, input_lines
+
+    world, overrides = read_world(), {"stream": False, **({"model": model} if model else {})}
+    spec = load(path, overrides, world)
+    kept = loaded(spec.input, world.environ) if spools(spec.input) and spec.input.frame is None else None
+    job = bind(spec, world, limit=limit, frame=kept)
+    written = 0
+    try:
+        with ExitStack() as stack:
+            file = _opened(to, stack)
+            for line in input_lines(job, column):
+                file.write(line)
+                written += 1
+    except OSError as error:
+        raise OutputError(f"{error.filename or to}: cannot be written: {error.strerror}") from None
+    screen.out(f"{to}: {written} requests to {', '.join(dict.fromkeys(way.tiers[0].model for way in job.ways))}")
+    if written > MOST_LINES:
+        screen.out(f"note: OpenAI takes {MOST_LINES} in a file: split -l {MOST_LINES} {to}")
+
+
+@batch.command("answers")
+@click.argument("path", metavar="JOB", type=click.Path(path_type=Path))
+@click.argument("files", metavar="FILE…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--id", "column", metavar="COLUMN", help="The column with each row's custom_id.", default=None)
+def answers(path: Path, files: tuple[Path, ...], column: str | None) -> None:
+    """Take the answers in output files of the Batch API over into JOB's output directory: a run asks for the rest."""
+    from journeybatch.interchange.batch_answers import take_answers
+
+    world = read_world()
+    spec = load(path, {}, world)
+    kept = loaded(spec.input, world.environ) if spools(spec.input) and spec.input.frame is None else None
+    job = bind(spec, world, frame=kept)
+    journal = open_directory(spec.output, spec.name)
+    try:
+        taken = take_answers(job, journal, files, column)
+    finally:
+        discard_if_unused(journal)
+    screen.out(f"{spec.output}: {taken.answers} answers taken over")
+    told = {
+        "of rows that have an answer": taken.known,
+        "of no row of this job": taken.strange,
+        "without a reply": taken.failed,
+        "with a reply that cannot be read as `answer` says": taken.unread,
+    }
+    for what, number in told.items():
+        if number:
+            screen.out(f"left aside: {number} lines {what}")
+    screen.out(f"now: journeybatch plan {path}, journeybatch run {path}")
 
 
 @batch.command("export")

@@ -25,7 +25,7 @@ import msgspec
 import journeybatch
 from journeybatch import errors
 from journeybatch.cli import screen
-from journeybatch.cli.asking import endpoint_at, fetch_account
+from journeybatch.cli.asking import endpoint_at, fetch_account, no_json
 from journeybatch.cli.environment import load, read_world
 from journeybatch.client import Endpoint
 from journeybatch.errors import ApiFailure, JobError
@@ -179,6 +179,9 @@ def _asked(endpoint: Endpoint, world: World) -> Finding:
         return Finding("endpoint", "wrong", f"{where}: {failure}", advice)
     credits = (account or {}).get("credits")
     answers = f"{where}: answers in {took_s:.2f} s"
+    if credits is None and (brought := anyio.run(no_json, endpoint, world, PATIENCE_S)) is not None:
+        found = f"{where}: speaks HTTP, and perhaps not this API: GET /models brought no JSON, but {brought}"
+        return Finding("endpoint", "note", found, _ADVICE["endpoint"])
     if credits is None:
         return Finding("endpoint", "note", f"{answers}, and tells no balance", "cap runs with --max-credits")
     if isinstance(credits, int | float) and credits <= 0:

@@ -27,6 +27,7 @@ from journeybatch.results import RESULTS, Counts
 from journeybatch.spec import JobSpec
 from journeybatch.summary import SUMMARY, read_summary, remarks, write_json
 from journeybatch.survey import Survey
+from journeybatch.tuning import Tuning
 from journeybatch.views import write_views
 
 
@@ -84,6 +85,7 @@ def status(target: str, as_json: bool, watching: bool) -> None:
         "rows": summary.get("rows"),
         "requests": {"sent": run.sent, "retried": run.retried, "in_doubt": run.in_doubt} if run else None,
         "credits": {"spent": run.spent, "unknown_max": run.unknown, "spent_total": history.spent} if run else None,
+        "tuned": _tuned(history),
         "reconciliation": summary.get("credits", {}).get("reconciliation"),
         "stopped_by": summary.get("stopped_by") or ("died" if state == "stopped" and _died(summary) else None),
         "finished_at": summary.get("finished_at"),
@@ -102,10 +104,20 @@ def status(target: str, as_json: bool, watching: bool) -> None:
         columns = [*data["workers"][0]]
         cells = (worker.values() for worker in data["workers"])
         screen.out_table([name.replace("_", " ") for name in columns], cells, numbers=_COUNTED)
+    if data["tuned"]:
+        screen.out(f"{'tuned:':<10}{Tuning(**data['tuned'])}")
     for remark in remarks(summary) if summary and not running else ():
         screen.out(screen.safe(remark))
     if state == "stopped" and summary.get("exit_code") != 1:
         screen.out("carry on with: journeybatch run JOB")
+
+
+def _tuned(history: History) -> dict[str, int | None] | None:
+    """What was chosen for the latest run while it was at work."""
+    chosen = history.tuned
+    if chosen is None or history.run is None or chosen.run != history.run.number:
+        return None
+    return {"concurrency": chosen.concurrency, "credits": chosen.credits}
 
 
 def _died(summary: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from journeybatch.cli import money, screen
+from journeybatch.cli import money, more, screen
 from journeybatch.cli.environment import load, parse_sets, read_world
 from journeybatch.costs import interval
 from journeybatch.errors import ApiFailure, JobError, JourneybatchError, TemplateError
@@ -115,6 +115,7 @@ def options_of(given: dict[str, Any]) -> Options:
         fresh=given["fresh"],
         retry_failed=given["retry_failed"],
         reparse=given["reparse"],
+        overridden=frozenset(overridden(given)),
         yes=given["yes"],
         confirm=screen.confirm if screen.can_ask() else None,
         screen=screen.stderr(given["quiet"], given.get("log_format") == "json"),
@@ -131,6 +132,8 @@ def tell_run(report: Report, as_json: bool, *, log_as_json: bool = False) -> Non
     if report.message:
         told = f"stopped ({report.summary['stopped_by']}): {screen.safe(report.message)}"
         screen.stderr(as_json=log_as_json).line(told, "warning")
+        if not log_as_json:
+            screen.stderr().line(more(report.summary["stopped_by"]))
 
 
 def _tell(report: Report) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -9,7 +10,9 @@ import click
 from journeybatch.cli import screen
 from journeybatch.errors import JobError
 
+SCHEMA = "job.schema.json"
 JOB = """\
+# yaml-language-server: $schema=job.schema.json
 # A job that runs as it is, on the local emulator: journeybatch run {name}.yaml
 # For real answers: export JOURNEYAPI_KEY=…, and take the line `api: emulator` out.
 name: {name}
@@ -87,7 +90,9 @@ def _price(told: str) -> tuple[str, int]:
 @click.command()
 @click.argument("name", default="first-job")
 def init(name: str) -> None:
-    """Write a small working job, NAME.yaml, with its table."""
+    """Write a small working job, NAME.yaml, with its table, and the schema by which editors complete and check it."""
+    from journeybatch.spec import schema as job_schema
+
     stem = name.removesuffix(".yaml")
     if not stem.replace("-", "").replace("_", "").isalnum():
         raise JobError(f"{name}: a job's name has letters, digits, - and _")
@@ -95,9 +100,15 @@ def init(name: str) -> None:
     for path in files:
         if path.exists():
             raise JobError(f"{path} is already there; give another name: journeybatch init NAME")
+    files[Path(SCHEMA)] = json.dumps(job_schema(), indent=2, ensure_ascii=False) + "\n"
     for path, text in files.items():
-        path.write_text(text, encoding="utf-8")
-    screen.out(f"wrote {stem}.yaml and {stem}.csv; now: journeybatch plan {stem}.yaml, journeybatch run {stem}.yaml")
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise JobError(f"{path}: cannot be written: {error.strerror}") from None
+    screen.out(
+        f"wrote {stem}.yaml, {stem}.csv and {SCHEMA}; now: journeybatch plan {stem}.yaml, journeybatch run {stem}.yaml"
+    )
 
 
 @click.command()

@@ -28,6 +28,8 @@ LINE_EVERY_S = 10.0
 WINDOW_S = 30.0
 """The span that the rate is measured over."""
 LATENCIES = 500
+FIRST_LOOK = 16 * 2**20
+"""Bytes of a journal that a first look takes in: at least as many attempts as can be in flight."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -126,9 +128,12 @@ def _cells(seen: Seen, root: Path) -> tuple[object, ...]:
 
 class Tail:
     """What a journal's entries tell of the process at work, read as they are added: failed prompts and failed attempts
-    by kind, requests in flight, the latest latencies."""
+    by kind, requests in flight, the latest latencies. Of a long journal the first look takes in its end only, which
+    holds all that is in flight; ``whole`` tells whether it was read from its beginning."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most: int = FIRST_LOOK) -> None:
+        self.whole = True
+        self._most = most
         self.failed: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.latencies: deque[float] = deque(maxlen=LATENCIES)
@@ -143,7 +148,13 @@ class Tail:
 
     def read(self) -> None:
         """Take in what was added since. A frame that is still being written is read the next time."""
-        with mapped(self._path) as buffer, buffer[self._end :] as added:
+        with mapped(self._path) as buffer:
+            if not self._end and len(buffer) > self._most:
+                self.whole, self._end = False, len(buffer) - self._most
+            self._read(buffer)
+
+    def _read(self, buffer: memoryview) -> None:
+        with buffer[self._end :] as added:
             journal_id, read = frames.identify(buffer), 0
             for frame in frames.scan(added, journal_id) if journal_id else ():
                 if isinstance(frame, frames.Frame):
@@ -199,10 +210,10 @@ def facts(seen: Seen, tail: Tail, pace: Pace) -> dict[str, str]:
     told = {
         "rows": f"{done} of {rows['total']} ({100 * done // max(1, rows['total'])} %)",
         "rate": f"{rate:.1f} rows/s{left}" if rate is not None else "",
-        "in flight": str(tail.in_flight),
+        "in flight": f"{tail.in_flight} of {summary.get('concurrency', '?')}",
         "latency": _latency(sorted(tail.latencies)),
-        "failed": _kinds(tail.failed),
-        "errors": _kinds(tail.errors),
+        "failed": _kinds(tail.failed) if tail.whole else _lately(rows["failed"], tail.failed),
+        "errors": _kinds(tail.errors) + ("" if tail.whole or not tail.errors else " lately"),
         "credits": f"{credits['spent']}{cap}{doubt}",
     }
     return {name: text for name, text in told.items() if text}
@@ -217,6 +228,11 @@ def _latency(sorted_s: list[float]) -> str:
 
 def _kinds(counted: Counter[str]) -> str:
     return ", ".join(f"{number} {screen.safe(kind)}" for kind, number in counted.most_common(6))
+
+
+def _lately(failed: int, counted: Counter[str]) -> str:
+    """So many rows in all, and what is known of the latest."""
+    return f"{failed}" + (f", lately {_kinds(counted)}" if counted else "") if failed else ""
 
 
 def watch(directory: Path, pause: Callable[[float], None] = time.sleep) -> None:

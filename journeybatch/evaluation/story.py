@@ -62,11 +62,12 @@ def evaluate(spec: JobSpec, world: World, options: Options, against: Path | None
     if report.exit_code not in (0, 1):
         return Ended(report)
     spent = report.summary["credits"]["spent"] + report.summary["credits"]["unknown_max"]
+    limit = report.summary["credits"]["cap"]
     scene = _look(spec, world, options, grading)
     judged: dict[str, list[Score]] = {}
     cost = 0
     for each in grading.judges:
-        cap = None if spec.limits.credits is None else max(0, spec.limits.credits - spent - cost)
+        cap = None if limit is None else max(0, limit - spent - cost)
         asked = judges_job(spec, each, questions_of(scene.job, each, scene.results), scene.results, cap)
         judge_options = msgspec.structs.replace(options, fresh=False, limit=None)
         told = runner.run(load_job(asked, environ=world.environ), world, judge_options)

@@ -30,6 +30,22 @@ _NEAREST = {
     "answer-relevance": "a rubric (`model-graded`) is nearest",
     "is-refusal": "`rows.refused` in summary.json counts them",
 }
+KNOWN = _SAME | _LISTS | _JUDGED | set(_NEAREST)
+KNOWN |= {"is-json", "is-xml", "is-sql", "is-html", "contains-xml", "contains-sql", "contains-html", "word-count"}
+KNOWN |= {
+    "classifier",
+    "moderation",
+    "guardrails",
+    "webhook",
+    "select-best",
+    "max-score",
+    "g-eval",
+    "pi",
+    "ruby",
+    "meteor",
+}
+KNOWN |= {"perplexity", "perplexity-score", "context-faithfulness", "context-recall", "context-relevance", "gleu"}
+"""The types that promptfoo has, whether or not there is anything like them here."""
 _EDITS = 5
 """promptfoo's default for ``levenshtein``."""
 

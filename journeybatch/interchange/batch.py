@@ -90,7 +90,7 @@ def read_batches(path: Path) -> list[Batch]:
     found: dict[tuple[str, str, tuple[str, ...]], Batch] = {}
     places: dict[str, int] = {}
     problems: list[str] = []
-    for number, raw in _lines(path):
+    for number, raw in lines_of(path):
         try:
             line = read_line(raw)
             if (earlier := places.setdefault(line.custom_id, number)) != number:
@@ -113,7 +113,8 @@ def read_batches(path: Path) -> list[Batch]:
     return list(found.values())
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file that are not blank, with their numbers. Raises TableError."""
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import msgspec
 from journeybatch import yamlfile
 from journeybatch.errors import JobError, SpecError
 from journeybatch.interchange.assertions import Assertion, free, read_assertion, scorers_of
+from journeybatch.interchange.promptfoo_csv import read_tests
 from journeybatch.shapes import read_text
 
 _SAYS_NOTHING = {"description", "tags", "outputPath", "sharing", "writeLatestResults", "$schema"}
@@ -78,7 +80,9 @@ def _options(data: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     known = {"prompts", "providers", "targets", "tests", "defaultTest", "evaluateOptions", *_SAYS_NOTHING}
     for key in data:
         if key not in known:
-            notes.append(f"{key}: not supported; {_ELSEWHERE.get(key, 'it is left out')}")
+            near = get_close_matches(str(key), known, n=1)
+            otherwise = f"did you mean {near[0]!r}?" if near else "it is left out"
+            notes.append(f"{key}: not supported; {_ELSEWHERE.get(key, otherwise)}")
     found = {}
     for key, value in options.items():
         name = {"maxConcurrency": "concurrency", "repeat": "samples"}.get(key)
@@ -191,8 +195,10 @@ def _tests(folder: Path, value: Any, notes: list[str]) -> Iterator[Mapping[str, 
             path = folder / item.removeprefix("file://")
             if path.suffix in (".yaml", ".yml", ".json"):
                 yield from _tests(path.parent, yamlfile.read_file(path).data, notes)
+            elif path.suffix == ".csv":
+                yield from read_tests(path, notes)
             else:
-                notes.append(f"tests: {item} is not read; a CSV can be a job's `input` as it is")
+                notes.append(f"tests: {item} is not read; write the tests as YAML or CSV")
         elif isinstance(item, Mapping):
             yield item
         else:

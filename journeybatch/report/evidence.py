@@ -12,6 +12,7 @@ from journeybatch.attempts import Run
 from journeybatch.history import History
 from journeybatch.results import result_columns
 from journeybatch.spec import JobSpec
+from journeybatch.tuning import in_force
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,6 +33,11 @@ class Evidence(msgspec.Struct, frozen=True, dict=True):
     def run(self) -> Run:
         """The latest run."""
         return self.history.runs[-1]
+
+    @property
+    def cap(self) -> int | None:
+        """The cap that the latest run goes by, in credits."""
+        return in_force(self.spec, self.history, self.run.number).credits
 
     @property
     def prefix(self) -> str:

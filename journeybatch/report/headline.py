@@ -58,7 +58,7 @@ def standing_of(evidence: Evidence, last: float | None) -> Standing:
         width=evidence.width,
         running=evidence.running,
         stopped_by=None if evidence.running else stopped_by,
-        cap=evidence.spec.limits.credits,
+        cap=evidence.cap,
     )
 
 

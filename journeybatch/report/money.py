@@ -55,8 +55,8 @@ def _balance(evidence: Evidence, said: Mapping[str, Any]) -> Table:
         rows.append(("In doubt besides, at most", number(run.unknown)))
     if "planned_min" in said:
         rows.insert(0, ("Planned", interval(said["planned_min"], said["planned_max"])))
-    if evidence.spec.limits.credits is not None:
-        rows.append(("Cap", number(evidence.spec.limits.credits)))
+    if evidence.cap is not None:
+        rows.append(("Cap", number(evidence.cap)))
     for name, key in (("Balance before", "balance_before"), ("Balance after", "balance_after")):
         if said.get(key) is not None:
             rows.append((name, number(said[key])))

@@ -1,0 +1,84 @@
+"""A run is steered while it is at work: another concurrency, another cap.
+
+``tune`` leaves a wish in the output directory. The process at work finds it within a second, writes it into the
+journal, for it is a decision about money, and only then goes by it. What was chosen holds, through crashes, for the
+rest of the run, unless the job itself says something else by then.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import msgspec
+
+from journeybatch.entries import Tuned
+from journeybatch.history import History
+from journeybatch.replacement import replacement
+from journeybatch.spec import JobSpec
+
+WISH = "tuning.json"
+EVERY_S = 0.25
+
+
+class Tuning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a run goes by: most requests in flight, and the cap in credits. In a wish, None leaves a value as it is;
+    where it tells what is in force, ``credits`` of None means no cap."""
+
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
+    credits: Annotated[int, msgspec.Meta(ge=0, le=10**12)] | None = None
+
+    def __str__(self) -> str:
+        cap = "no cap" if self.credits is None else f"a cap of {self.credits} credits"
+        return f"{self.concurrency} requests in flight at most, {cap}"
+
+
+def in_force(spec: JobSpec, history: History, run: int) -> Tuning:
+    """What run number ``run`` of a job goes by: the job's word, or what was chosen since, whichever is later."""
+    concurrency, credits, chosen = spec.concurrency.most, spec.limits.credits, history.tuned
+    if chosen is not None and chosen.run == run:
+        concurrency = chosen.concurrency if chosen.job_concurrency == concurrency else concurrency
+        credits = chosen.credits if chosen.job_credits == credits else credits
+    return Tuning(concurrency, credits)
+
+
+def chosen(wish: Tuning, spec: JobSpec, history: History, run: int) -> Tuned:
+    """The entry that says what counts once ``wish`` is granted."""
+    now, job = in_force(spec, history, run), (spec.concurrency.most, spec.limits.credits)
+    credits = now.credits if wish.credits is None else wish.credits
+    return Tuned(run, wish.concurrency or now.concurrency or job[0], credits, *job, time.time())
+
+
+def leave(directory: Path, wish: Tuning) -> None:
+    """Leave a wish for the run at work in ``directory``, in place of one that nobody has heard. Raises OSError."""
+    with replacement(directory / WISH) as temporary:
+        temporary.write_bytes(msgspec.json.encode(wish))
+
+
+def take_back(directory: Path) -> bool:
+    """Take away a wish; whether there was one."""
+    try:
+        (directory / WISH).unlink()
+    except OSError:
+        return False
+    return True
+
+
+async def heed(directory: Path, grant: Callable[[Tuning], Awaitable[None]]) -> None:
+    """``grant`` every wish that is left in ``directory``, and then take it away: that is the answer. What was left
+    there before is a wish to an earlier process, and counts no more; what is no wish is taken away as well."""
+    take_back(directory)
+    while True:
+        await anyio.sleep(EVERY_S)
+        try:
+            wish = msgspec.json.decode((directory / WISH).read_bytes(), type=Tuning)
+        except FileNotFoundError:
+            continue
+        except (OSError, msgspec.MsgspecError):
+            take_back(directory)
+            continue
+        await grant(wish)
+        take_back(directory)
