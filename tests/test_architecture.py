@@ -183,7 +183,7 @@ OWNERS = {
     "adbc_driver_postgresql": {"database"},
     "duckdb": {"database"},
     "pyarrow": {"database", "sinks/tables"},
-    "jsonschema": {"fields", "answers", "evaluation/structured"},
+    "jsonschema": {"fields", "answers", "evaluation/structured", "emulator/question"},
     "rapidfuzz": {"agreement", "evaluation/text"},
     "numpy": {"evaluation/numerics"},
     "scipy": {"evaluation/numerics"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,8 @@ from journeybatch.emulator.shapes import Json, Reply, error_reply
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "developer", "user", "assistant")  # `developer` is what newer SDKs call `system`
+_ANY_OBJECT: Json = {"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}
 _FORM = ("stream", "stream_options", "max_tokens", "max_completion_tokens")  # how an answer comes, not what it says
 
 
@@ -28,7 +30,8 @@ class Rejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request that can be answered: the messages' ``texts``, and a ``root`` for digests of its last text."""
+    """A request that can be answered: the messages' ``texts``, a ``root`` for digests of its last text, and the JSON
+    Schema of the object that ``response_format`` wants, if any."""
 
     model: str
     texts: list[str]
@@ -36,6 +39,7 @@ class Question:
     max_tokens: int | None
     stream: bool
     with_usage: bool
+    schema: Json | None = None
 
     def digest(self, last: str) -> bytes:
         """32 bytes that depend on the model, the messages with ``last`` as the last one's text, and the parameters;
@@ -72,6 +76,7 @@ def read_question(body: bytes) -> Question:
         max_tokens=asked.get("max_completion_tokens") or asked.get("max_tokens"),
         stream=bool(asked.get("stream")),
         with_usage=isinstance(options, dict) and options.get("include_usage") is True,
+        schema=_read_format(asked.get("response_format"), model),
     )
 
 
@@ -116,6 +121,28 @@ def _check_parameters(asked: Json, model: str) -> None:
             raise _bad(f"Invalid '{name}': an integer of at least 1 is expected.", name, model)
     if asked.get("stream") not in (None, True, False):
         raise _bad("Invalid 'stream': a boolean is expected.", "stream", model)
+
+
+def _read_format(told: object, model: str) -> Json | None:
+    """The JSON Schema of the object that a reply is to be; None for a text."""
+    if told is None or told == {"type": "text"}:
+        return None
+    kind = told.get("type") if isinstance(told, dict) else None
+    if kind == "json_object":
+        return _ANY_OBJECT
+    described = told.get("json_schema") if isinstance(told, dict) and kind == "json_schema" else None
+    schema = described.get("schema") if isinstance(described, dict) else None
+    if not isinstance(schema, dict):
+        expected = "text, json_object, or json_schema with a 'json_schema.schema' is expected"
+        raise _bad(f"Invalid 'response_format': {expected}.", "response_format", model)
+    from jsonschema import Draft202012Validator, SchemaError  # takes its time to import, and few ask for it
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except (SchemaError, RecursionError, re.error) as error:
+        said = getattr(error, "message", type(error).__name__)
+        raise _bad(f"Invalid schema for 'response_format': {said}", "response_format", model) from None
+    return schema
 
 
 def _is_number(value: object) -> bool:
