@@ -11,6 +11,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
@@ -111,6 +112,13 @@ class Emulator:
         from journeybatch.emulator.transport import EmulatorTransport
 
         return EmulatorTransport(self)
+
+    def serving(self, port: int = 0) -> AbstractContextManager[str]:
+        """A context in which this is served on loopback, by a thread of this process: it gives the base URL. Port 0 is
+        a free one; OSError when the port is taken."""
+        from journeybatch.emulator import server
+
+        return server.serving(self, port)
 
     def start(self, now: float) -> float:
         """When serving began, on the clock that ``now`` is from: outages count from there. The first call sets it."""
