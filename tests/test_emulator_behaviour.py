@@ -45,6 +45,21 @@ def test_it_serves_the_catalogue_and_nothing_else():
     assert said(missing)["error"]["code"] == "model_not_found"
 
 
+def test_its_openapi_page_is_open_to_all_and_names_each_model_once():
+    page = said(Emulator(key="k").answer(get("/api/v1/openapi.json", authorization=""), 0))
+    assert set(page["paths"]) == {"/chat/completions", "/account", "/models"}
+    kinds = page["components"]["schemas"]["Question"]["oneOf"]
+    assert sorted(name for kind in kinds for name in kind["properties"]["model"]["enum"]) == sorted(MODELS)
+    fussy = next(kind for kind in kinds if "o3" in kind["properties"]["model"]["enum"])
+    assert fussy["properties"]["temperature"] == {"type": "null"}
+
+
+def test_a_method_that_is_not_allowed_is_told_which_is():
+    for path, allowed in {"/chat/completions": "POST", "/account": "GET", "/models": "GET"}.items():
+        reply = Emulator().answer(Call("PUT", f"/api/v1{path}", {"authorization": "k"}), 0)
+        assert (reply.status, dict(reply.headers)["allow"]) == (405, allowed)
+
+
 def test_each_price_lies_in_the_catalogues_interval():
     for name, credits in price_list({}).items():
         assert MODELS[name].price.least <= credits <= MODELS[name].price.most
@@ -128,6 +143,8 @@ def test_a_temperature_lies_between_0_and_2(temperature, status):
         b'[{"role": "user", "content": "x"}]}',
         b'{"model": "gpt-4o", "response_format": {"type": "json_schema", "json_schema": {"schema": {"type": 7}}}, '
         b'"messages": [{"role": "user", "content": "x"}]}',
+        b'{"model": "gpt-4o", "stream_options": {"include_usage": 1}, "messages": [{"role": "user", "content": "x"}]}',
+        b'{"model": "gpt-4o", "max_tokens": 1.5, "messages": [{"role": "user", "content": "x"}]}',
         b'{"model": "gpt-4o", "stream": "yes", "messages": [{"role": "user", "content": "x"}]}',
         b'{"model": "gpt-4o", "temperature": NaN, "messages": [{"role": "user", "content": "x"}]}',
     ],

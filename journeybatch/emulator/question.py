@@ -117,23 +117,30 @@ def _check_parameters(asked: Json, model: str) -> None:
         raise _bad("Invalid 'temperature': a number between 0 and 2 is expected.", "temperature", model)
     for name in ("max_tokens", "max_completion_tokens"):
         most = asked.get(name)
-        if most is not None and not (isinstance(most, int) and not isinstance(most, bool) and most >= 1):
+        if most is not None and not (_is_number(most) and most >= 1 and most % 1 == 0):  # 5.0 is an integer in JSON
             raise _bad(f"Invalid '{name}': an integer of at least 1 is expected.", name, model)
-    if asked.get("stream") not in (None, True, False):
+    if not isinstance(asked.get("stream"), bool | None):
         raise _bad("Invalid 'stream': a boolean is expected.", "stream", model)
+    options = asked.get("stream_options")
+    if options is not None and not (
+        isinstance(options, dict) and isinstance(options.get("include_usage", False), bool)
+    ):
+        expected = "an object with a boolean 'include_usage' is expected"
+        raise _bad(f"Invalid 'stream_options': {expected}.", "stream_options", model)
 
 
 def _read_format(told: object, model: str) -> Json | None:
     """The JSON Schema of the object that a reply is to be; None for a text."""
-    if told is None or told == {"type": "text"}:
-        return None
     kind = told.get("type") if isinstance(told, dict) else None
+    if told is None or kind == "text":
+        return None
     if kind == "json_object":
         return _ANY_OBJECT
-    described = told.get("json_schema") if isinstance(told, dict) and kind == "json_schema" else None
-    schema = described.get("schema") if isinstance(described, dict) else None
-    if not isinstance(schema, dict):
-        expected = "text, json_object, or json_schema with a 'json_schema.schema' is expected"
+    found = told.get("json_schema") if isinstance(told, dict) and kind == "json_schema" else None
+    described = found if isinstance(found, dict) else {}
+    schema = described.get("schema")
+    if not isinstance(schema, dict) or not isinstance(described.get("name", ""), str):
+        expected = "text, json_object, or json_schema with a 'json_schema.schema' and a name is expected"
         raise _bad(f"Invalid 'response_format': {expected}.", "response_format", model)
     from jsonschema import Draft202012Validator, SchemaError  # takes its time to import, and few ask for it
 
