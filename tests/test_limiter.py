@@ -240,7 +240,7 @@ async def test_nothing_sent_at_the_canary_is_an_outage_that_says_so():
 async def test_a_server_of_another_kind_is_asked_three_times_one_at_a_time():
     foreign = failure("malformed", status=200)
     foreign.foreign = True
-    limiter = Limiter(8, rng=random.Random(0))
+    limiter = limiter_of(8)
     for number in range(2):
         stamp = await limiter.turn(1)
         assert limiter.enter() == 0, "the others wait"
