@@ -18,9 +18,11 @@ import anyio
 import httpx
 import msgspec
 
+from journeybatch.account import read_account
 from journeybatch.errors import ApiFailure, DiskFull
+from journeybatch.excerpt import clean
 from journeybatch.records import Completion, Request
-from journeybatch.wire import KEPT_HEADERS, clean, judge, lost
+from journeybatch.wire import KEPT_HEADERS, judge, lost
 
 if TYPE_CHECKING:
     from journeybatch.transport import Target
@@ -157,22 +159,18 @@ class Client:
         """The account as the endpoint tells it (``email``, ``credits``, ``plan``…), or None where it has none.
 
         Raises:
-            ApiFailure: it cannot be reached, or refuses the key.
+            ApiFailure: it cannot be reached, refuses the key, or answers with something else.
         """
-        completion = await self._exchange("GET", httpx.URL(f"{self._base}/account"), b"")
-        if completion.status in (404, 405, 501):
-            return None
-        if completion.status >= 300:
-            judge(completion)
-        try:
-            data = msgspec.json.decode(completion.body)
-        except (ValueError, RecursionError):  # msgspec's errors and Unicode's are ValueErrors
-            return None
-        return data if isinstance(data, dict) else None
+        return read_account(await self._exchange("GET", httpx.URL(f"{self._base}/account"), b""))
 
     async def balance(self) -> int | float | None:
         """The account's credits, or None where the endpoint does not say. Raises ApiFailure (see ``account``)."""
-        credits = (await self.account() or {}).get("credits")
+        try:
+            credits = (await self.account() or {}).get("credits")
+        except ApiFailure as failure:
+            if failure.kind != "malformed":
+                raise
+            return None
         if isinstance(credits, bool) or not isinstance(credits, int | float) or not math.isfinite(credits):
             return None
         return int(credits) if credits == int(credits) else credits

@@ -17,6 +17,7 @@ from journeybatch.shapes import is_loopback
 
 KEY = "JOURNEYAPI_KEY"
 BASE_URL = "JOURNEYAPI_BASE_URL"
+_OTHER = "export it, or say `auth: none` (--auth none) where the server wants no key"
 _HELP = f"export {KEY}=… (from https://journeyapi.co), or try the job offline with --api emulator"
 
 
@@ -68,7 +69,7 @@ def read_key(key_env: str, key_file: str | None, environ: Mapping[str, str]) -> 
         where = key_env
         key = environ.get(where, "").strip()
     if not key:
-        raise MissingKey(f"no API key: {where} is empty or not set; {_HELP}")
+        raise MissingKey(f"no API key: {where} is empty or not set; {_OTHER if api.base_url else _HELP}")
     if not key.isascii() or not key.isprintable() or " " in key:
         raise MissingKey(f"{where}: the key must be one line of printable ASCII without spaces")
     return key

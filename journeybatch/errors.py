@@ -183,7 +183,8 @@ class ApiFailure(JourneybatchError):
     to be done: ``retry`` it, ``pause`` everyone and retry, ``stop`` the run, or ``reject`` the row.
     ``stopped_by`` names the reason when ``then`` is ``stop``. ``retry_after_s`` is the server's wish in
     seconds, None when it said nothing. ``counted`` is set to False by the limiter when the failure says
-    nothing about this request (the breaker is open), so that it does not use up one of its attempts.
+    nothing about this request (the breaker is open), so that it does not use up one of its attempts. ``foreign`` is
+    True when what came back is nothing that this API says, such as a web page.
     """
 
     def __init__(  # noqa: PLR0913  a value's fields
@@ -205,6 +206,7 @@ class ApiFailure(JourneybatchError):
         self.stopped_by = stopped_by
         self.retry_after_s = retry_after_s
         self.counted = True
+        self.foreign = False
 
 
 class WorkerLost(ApiFailure):

@@ -47,9 +47,8 @@ class Gauge(Window):
     @property
     def found(self) -> Decided:
         """The size, and what it was that set it."""
-        return Decided(
-            "concurrency", b"", int(self.size), f"the last size was {int(self.size)} in flight: {self.why}", 0.0
-        )
+        size = int(self.size)
+        return Decided("concurrency", b"", size, f"the last size was {size} in flight: {self.why}", 0.0)
 
     def answered(self, now: float, in_flight: int) -> None:
         """One request was answered."""

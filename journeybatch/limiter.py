@@ -181,9 +181,9 @@ class Limiter:
             self._answered(setback.stamp, setback.request, setback.now)
             return None if len(setback.request.prompts) > 1 else self._rejections.another(failure)
         if not self._canary.landed:
-            if setback.unsent:
-                return Outage(f"the endpoint cannot be reached, nothing was sent: {failure}")
-            self._canary.landed = True
+            stop = self._canary.failed(failure, unsent=setback.unsent)
+            if stop is not None or not self._canary.landed:
+                return stop
             self._window.ramp(FIRST_ROUND)
         self._window.failed()
         news = not setback.throttled or self._throttled(setback)

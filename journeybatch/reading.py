@@ -21,6 +21,7 @@ from journeybatch.attempts import SETTLED
 from journeybatch.entries import Received, Reread
 from journeybatch.errors import ApiFailure
 from journeybatch.escalation import Rules, declines
+from journeybatch.excerpt import clean
 from journeybatch.history import History
 from journeybatch.identity import KEY_BYTES
 from journeybatch.items import Missed, answers, token
@@ -38,7 +39,7 @@ from journeybatch.verdict import (
     Verdict,
     scored,
 )
-from journeybatch.wire import clean, judge
+from journeybatch.wire import judge
 
 
 class Reader:

@@ -15,17 +15,13 @@ from typing import Annotated, Any
 import msgspec
 
 from journeybatch.errors import ApiFailure, Charge, Then
+from journeybatch.excerpt import clean, excerpt
 from journeybatch.records import Completion, Reply
 from journeybatch.wish import WISHES, exhausted_s, retry_after_s
 
 KEPT_HEADERS = frozenset(("content-type", "date", "location", *WISHES, "x-journeybatch-emulator", "x-request-id"))
 """The response headers that are journalled with a reply."""
 
-_CONTROL = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor movements
-    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # window titles, links, the clipboard
-    r"|[\x00-\x08\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
 _LONE = re.compile(r"\\u[dD][89a-fA-F]")
 _SSE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry|):")
 _MAX_INT64 = 2**63 - 1
@@ -72,7 +68,7 @@ def _meaning(status: int, codes: tuple[Any, Any], waits: bool) -> tuple[str, The
     """(kind, then, stopped_by) of an answer that is not a 2xx."""
     if "insufficient_quota" in codes or (status == 402 and not waits):
         return "out_of_credits", "stop", "credits"
-    if "model_not_found" in codes or status in (404, 405, 410) or status < 400:
+    if "model_not_found" in codes or status in (404, 405, 410, 501) or status < 400:
         return "endpoint", "stop", "endpoint"
     if status in (401, 403):
         return "unauthorized", "stop", "auth"
@@ -89,8 +85,10 @@ def _meaning(status: int, codes: tuple[Any, Any], waits: bool) -> tuple[str, The
     return "rejected", "reject", None
 
 
-def _broken(message: str) -> ApiFailure:
-    return ApiFailure("malformed", message, charge="unknown", then="retry", status=200)
+def _broken(message: str, *, foreign: bool = False) -> ApiFailure:
+    failure = ApiFailure("malformed", message, charge="unknown", then="retry", status=200)
+    failure.foreign = foreign
+    return failure
 
 
 def _plain(body: bytes) -> Any:
@@ -107,7 +105,8 @@ def _plain(body: bytes) -> Any:
         again = json.dumps(value, ensure_ascii=False).encode("utf-16-le", "surrogatepass")
         return json.loads(again.decode("utf-16-le", "replace"))
     except (ValueError, RecursionError, MemoryError):
-        raise _broken(f"the reply is not JSON: {excerpt(body)}") from None
+        foreign = body.lstrip()[:1] not in (b"", b"{")  # rather than nothing at all, or an object that was cut short
+        raise _broken(f"the reply is not JSON: {excerpt(body)}", foreign=foreign) from None
 
 
 def _whole_number(digits: str) -> float:
@@ -160,13 +159,13 @@ def _read_whole(body: bytes) -> Reply:
 def _read_odd(body: bytes) -> Reply:
     data = _plain(body)
     if not isinstance(data, dict):
-        raise _broken("the reply is JSON, but no object")
+        raise _broken(f"the reply is JSON, but no object: {excerpt(body)}", foreign=True)
     if data.get("error"):
         raise _broken(f"the reply is an error: {_complaint(data['error']) or 'without a message'}")
     choice = _first(data.get("choices"))
     message = choice.get("message") if choice else None
     if choice is None or not isinstance(message, dict):
-        raise _broken("the reply has no choices")
+        raise _broken(f"the reply has no choices: {excerpt(body)}", foreign="choices" not in data)
     return _reply(data, choice, _text(message.get("content")), _string(message.get("refusal")))
 
 
@@ -245,17 +244,6 @@ def delta(event: str) -> str:
 
 
 # -- odds --------------------------------------------------------------------------------------------------
-
-
-def clean(text: str, limit: int = 300) -> str:
-    """``text`` on one line without control sequences, at most ``limit`` characters."""
-    flat = " ".join(_CONTROL.sub("", text[: 20 * limit]).split())
-    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
-
-
-def excerpt(body: bytes) -> str:
-    """The start of ``body`` as harmless text."""
-    return clean(body[:400].decode("utf-8", "replace"), 80) or "(empty)"
 
 
 def _error_object(body: bytes) -> dict[str, Any]:

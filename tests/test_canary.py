@@ -1,7 +1,7 @@
 """The first request, and rows rejected alike."""
 
 from journeybatch.canary import Canary, Rejections
-from journeybatch.errors import ApiFailure
+from journeybatch.errors import ApiFailure, Outage, WrongEndpoint
 
 
 def rejection(status=400, kind="rejected"):
@@ -26,6 +26,30 @@ def test_a_cancelled_canary_is_replaced_by_the_next():
     canary.fly(2)
     canary.lost(1)
     assert canary.flying
+
+
+def foreign():
+    failure = ApiFailure("malformed", "a web page", charge="unknown", then="retry", status=200)
+    failure.foreign = True
+    return failure
+
+
+def test_the_third_reply_of_another_kind_of_server_stops_the_run_and_quotes_it():
+    canary = Canary()
+    for stamp in (1, 2):
+        canary.fly(stamp)
+        assert canary.failed(foreign(), unsent=False) is None
+        assert not canary.landed and not canary.flying, "the next one goes alone, too"
+    canary.fly(3)
+    stop = canary.failed(foreign(), unsent=False)
+    assert isinstance(stop, WrongEndpoint) and "a web page" in str(stop)
+
+
+def test_any_other_failure_lets_the_others_follow_but_for_one_that_was_not_sent():
+    canary = Canary()
+    assert isinstance(canary.failed(foreign(), unsent=True), Outage)
+    assert canary.failed(rejection(500, "server_error"), unsent=False) is None
+    assert canary.landed
 
 
 def test_the_twentieth_rejection_of_a_kind_in_a_row_stops_the_run_and_quotes_it():

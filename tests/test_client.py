@@ -421,7 +421,6 @@ async def test_an_endpoint_without_accounts_has_none(status):
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
         b"null",
         b"[]",
         b"7",
@@ -437,9 +436,11 @@ async def test_an_endpoint_without_accounts_has_none(status):
         rb'{"a":"\ud800"}',
     ],
 )
-async def test_an_account_that_cannot_be_read_is_none(body):
+async def test_what_is_no_account_is_said_in_one_line_and_is_no_balance(body):
     client, _ = sending(lambda _: httpx.Response(200, content=body))
-    assert await client.account() is None
+    with pytest.raises(ApiFailure, match=r"^/account answered, but with no account: .+$") as caught:
+        await client.account()
+    assert caught.value.stopped_by == "endpoint"
     assert await client.balance() is None
 
 

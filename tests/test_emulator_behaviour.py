@@ -3,12 +3,15 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import validate
 
 from journeybatch.catalog import MODELS
 from journeybatch.emulator import REFUSAL_MARKER, Emulator, Faults, Outage, read_bill
 from journeybatch.emulator.behaviour import is_loopback
 from journeybatch.emulator.shapes import Call
 from journeybatch.emulator.upstream import UPSTREAM, price_list
+
+MOOD = {"a": {"type": "object", "properties": {"mood": {"enum": ["good", "bad"]}}, "required": ["mood"]}}
 
 
 def chat(body=None, *, authorization="Bearer key", **fields):
@@ -40,6 +43,21 @@ def test_it_serves_the_catalogue_and_nothing_else():
     missing = emulator.answer(chat(model="gpt-5"), 0)
     assert missing.status == 404
     assert said(missing)["error"]["code"] == "model_not_found"
+
+
+def test_its_openapi_page_is_open_to_all_and_names_each_model_once():
+    page = said(Emulator(key="k").answer(get("/api/v1/openapi.json", authorization=""), 0))
+    assert set(page["paths"]) == {"/chat/completions", "/account", "/models"}
+    kinds = page["components"]["schemas"]["Question"]["oneOf"]
+    assert sorted(name for kind in kinds for name in kind["properties"]["model"]["enum"]) == sorted(MODELS)
+    fussy = next(kind for kind in kinds if "o3" in kind["properties"]["model"]["enum"])
+    assert fussy["properties"]["temperature"] == {"type": "null"}
+
+
+def test_a_method_that_is_not_allowed_is_told_which_is():
+    for path, allowed in {"/chat/completions": "POST", "/account": "GET", "/models": "GET"}.items():
+        reply = Emulator().answer(Call("PUT", f"/api/v1{path}", {"authorization": "k"}), 0)
+        assert (reply.status, dict(reply.headers)["allow"]) == (405, allowed)
 
 
 def test_each_price_lies_in_the_catalogues_interval():
@@ -119,6 +137,14 @@ def test_a_temperature_lies_between_0_and_2(temperature, status):
         b'{"model": "gpt-4o", "messages": [{"role": "user"}]}',
         b'{"model": "gpt-4o", "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}',
         b'{"model": "gpt-4o", "max_tokens": 0, "messages": [{"role": "user", "content": "x"}]}',
+        b'{"model": "gpt-4o", "response_format": "json", "messages": [{"role": "user", "content": "x"}]}',
+        b'{"model": "gpt-4o", "response_format": {}, "messages": [{"role": "user", "content": "x"}]}',
+        b'{"model": "gpt-4o", "response_format": {"type": "json_schema", "json_schema": {}}, "messages": '
+        b'[{"role": "user", "content": "x"}]}',
+        b'{"model": "gpt-4o", "response_format": {"type": "json_schema", "json_schema": {"schema": {"type": 7}}}, '
+        b'"messages": [{"role": "user", "content": "x"}]}',
+        b'{"model": "gpt-4o", "stream_options": {"include_usage": 1}, "messages": [{"role": "user", "content": "x"}]}',
+        b'{"model": "gpt-4o", "max_tokens": 1.5, "messages": [{"role": "user", "content": "x"}]}',
         b'{"model": "gpt-4o", "stream": "yes", "messages": [{"role": "user", "content": "x"}]}',
         b'{"model": "gpt-4o", "temperature": NaN, "messages": [{"role": "user", "content": "x"}]}',
     ],
@@ -151,6 +177,31 @@ def test_odd_unicode_comes_back_as_it_went():
 def test_content_may_come_in_text_parts():
     parts = [{"type": "text", "text": "good or bad, or ugly"}, {"type": "text", "text": "x"}]
     assert Emulator().answer(chat(messages=[{"role": "user", "content": parts}]), 0).status == 200
+
+
+def test_a_developers_message_is_a_systems():
+    told = [{"role": "developer", "content": "Answer with good or bad."}, {"role": "user", "content": "It is lovely."}]
+    assert said(Emulator().answer(chat(messages=told), 0))["choices"][0]["message"]["content"] == "good"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"type": "text"}, None),
+        ({"type": "json_object"}, {"type": "object"}),
+        (
+            {"type": "json_schema", "json_schema": {"name": "x", "schema": {"$ref": "#/$defs/a", "$defs": MOOD}}},
+            MOOD["a"] | {"$defs": MOOD},
+        ),
+        ({"type": "json_schema", "json_schema": {"schema": {"type": "object"}}}, {"type": "object"}),
+    ],
+)
+def test_a_reply_has_the_response_format_asked_for(wanted, expected):
+    text = said(Emulator().answer(chat(response_format=wanted), 0))["choices"][0]["message"]["content"]
+    if expected is None:
+        assert not text.startswith("{")
+    else:
+        validate(json.loads(text), expected)
 
 
 @pytest.mark.parametrize("model", ["claude-sonnet-4-5", "claude-opus-4"])

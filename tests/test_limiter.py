@@ -254,6 +254,20 @@ async def test_nothing_sent_at_the_canary_is_an_outage_that_says_so():
         await limited(Upstream(0.0, {0: refused()}), limiter)(request(0))
 
 
+async def test_a_server_of_another_kind_is_asked_three_times_one_at_a_time():
+    foreign = failure("malformed", status=200)
+    foreign.foreign = True
+    limiter = limiter_of(8)
+    for number in range(2):
+        stamp = await limiter.turn(1)
+        assert limiter.enter() == 0, "the others wait"
+        assert limiter.failed(stamp, request(number), foreign) is None
+    stop = limiter.failed(await limiter.turn(1), request(2), foreign)
+    assert isinstance(stop, WrongEndpoint)
+    with pytest.raises(WrongEndpoint):
+        await limiter.turn(1)
+
+
 async def test_a_cancelled_canary_is_followed_by_another_alone():
     limiter, upstream = limiter_of(), Upstream(10.0)
     send = limited(upstream, limiter)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,16 +34,32 @@ TIMEOUT_S = 60.0
 _EMULATOR = Endpoint("http://127.0.0.1/api/v1", key="emulator", emulated=True)
 
 
+def _reaching(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say who answers and with which key: ``command`` gets them as one ``Api``."""
+
+    @functools.wraps(command)
+    def told(api: str | None, auth: str | None, key_env: str | None, **rest: Any) -> None:
+        command(api=_reached(api, auth, key_env), **rest)
+
+    for option in (
+        click.option("--allow-host", "allow_hosts", multiple=True, metavar="HOST", help="Let a key go to HOST."),
+        click.option("--key-env", metavar="NAME", help="The variable that holds the key, if not JOURNEYAPI_KEY."),
+        click.option("--auth", type=click.Choice(["raw", "bearer", "none"]), help="How the key is sent, if at all."),
+        click.option("--api", metavar="NAME-OR-URL", help="emulator, or a base URL instead of JourneyAPI's."),
+    ):
+        option(told)
+    return told
+
+
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--measure", metavar="MODEL", help="Learn MODEL's price from the account's balance; up to 20 credits.")
-@click.option("--api", help="emulator, or a base URL instead of JourneyAPI's.")
-@click.option("--allow-host", "allow_hosts", multiple=True, metavar="HOST", help="Let a key go to HOST.")
+@_reaching
 @click.option("--yes", is_flag=True, help="Answer yes to questions about cost.")
-def models(as_json: bool, measure: str | None, api: str | None, allow_hosts: tuple[str, ...], yes: bool) -> None:
+def models(as_json: bool, measure: str | None, api: Api, allow_hosts: tuple[str, ...], yes: bool) -> None:
     """The catalogue: credits per request, where each price is from, and what a model refuses."""
     world = read_world(allow_hosts)
-    measured = measured_prices(price_book(world.environ), provider_of(_api(api), world.environ))
+    measured = measured_prices(price_book(world.environ), provider_of(api, world.environ))
     if measure is not None:
         _measure(measure, api, world, yes=yes, as_json=as_json)
         return
@@ -66,13 +84,13 @@ def models(as_json: bool, measure: str | None, api: str | None, allow_hosts: tup
     )
 
 
-def _measure(model: str, api: str | None, world: World, *, yes: bool, as_json: bool) -> None:
+def _measure(model: str, api: Api, world: World, *, yes: bool, as_json: bool) -> None:
     """Learn a price, say it, and put it into the price book. Exits with 1 where it could not be learned."""
     import anyio
 
     from journeybatch.measuring import MOST_CREDITS, measure
 
-    endpoint = endpoint_at(api, world.allow_hosts, world)
+    endpoint = _EMULATOR if api.kind == "emulator" else _endpoint(api, world)
     if not (endpoint.emulated or yes):
         _agree(f"Measuring {screen.safe(model)} at {endpoint.provider} costs up to {MOST_CREDITS} credits.")
 
@@ -120,25 +138,30 @@ def _remember(measured: Measured, world: World) -> Path | None:
     return book
 
 
-def _api(api: str | None) -> Api:
-    """What ``--api`` names. Raises SpecError."""
+def _reached(api: str | None, auth: str | None = None, key_env: str | None = None) -> Api:
+    """What ``--api``, ``--auth`` and ``--key-env`` name. Raises SpecError."""
+    told = {"base_url": api} if api and "://" in api else {"kind": api or "journeyapi"}
     try:
-        return Api.model_validate({"base_url": api} if api and "://" in api else {"kind": api or "journeyapi"})
+        Api.model_validate(told)
     except ValueError:
         raise SpecError(
             f"--api {screen.safe(api)}: expected journeyapi, emulator, or a base URL such as https://host/api/v1"
         ) from None
+    try:
+        return Api.model_validate(told | {"auth": auth, "key_env": key_env})
+    except ValueError:
+        raise SpecError(f"--key-env {screen.safe(key_env)}: expected the name of an environment variable") from None
 
 
-def endpoint_at(api: str | None, allow_hosts: tuple[str, ...], world: World) -> Endpoint:
+def endpoint_at(api: str | None, world: World) -> Endpoint:
     """The endpoint that ``--api`` names, with its key. Raises MissingKey, SpecError."""
-    return _EMULATOR if api == "emulator" else _endpoint(api, allow_hosts, world)
+    return _EMULATOR if api == "emulator" else _endpoint(_reached(api), world)
 
 
-def _endpoint(api: str | None, allow_hosts: tuple[str, ...], world: World) -> Endpoint:
-    if api == "emulator":
+def _endpoint(api: Api, world: World) -> Endpoint:
+    if api.kind == "emulator":
         raise MissingKey("the emulator has no standing account; start `journeybatch emulate` and give its URL as --api")
-    return choose_endpoint(_api(api), world.environ, {*allow_hosts, *world.config.allow_hosts})
+    return choose_endpoint(api, world.environ, {*world.allow_hosts, *world.config.allow_hosts})
 
 
 def _connected(endpoint: Endpoint, world: World) -> AbstractAsyncContextManager[Client]:
@@ -177,16 +200,15 @@ def _stopped(failure: ApiFailure) -> RunStopped:
 
 
 @click.command()
-@click.option("--api", help="A base URL instead of JourneyAPI's.")
-@click.option("--allow-host", "allow_hosts", multiple=True, metavar="HOST", help="Let a key go to HOST.")
+@_reaching
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def account(api: str | None, allow_hosts: tuple[str, ...], as_json: bool) -> None:
+def account(api: Api, allow_hosts: tuple[str, ...], as_json: bool) -> None:
     """The account's balance (free)."""
     import anyio
 
     world = read_world(allow_hosts)
     try:
-        data = anyio.run(fetch_account, _endpoint(api, allow_hosts, world), world)
+        data = anyio.run(fetch_account, _endpoint(api, world), world)
     except ApiFailure as failure:
         raise _stopped(failure) from None
     if as_json:
@@ -211,11 +233,8 @@ def _tell_account(data: dict[str, Any]) -> None:
 @click.option("-m", "--model", default="deepseek-chat", show_default=True, help="The model that answers.")
 @click.option("-s", "--system", help="A system message.")
 @click.option("--no-stream", is_flag=True, help="Print the reply when it is whole.")
-@click.option("--api", help="emulator, or a base URL instead of JourneyAPI's.")
-@click.option("--allow-host", "allow_hosts", multiple=True, metavar="HOST", help="Let a key go to HOST.")
-def chat(
-    prompt: str, model: str, system: str | None, no_stream: bool, api: str | None, allow_hosts: tuple[str, ...]
-) -> None:
+@_reaching
+def chat(prompt: str, model: str, system: str | None, no_stream: bool, api: Api, allow_hosts: tuple[str, ...]) -> None:
     """Send one PROMPT, and print the reply as it arrives. Costs one request."""
     import anyio
 
@@ -224,10 +243,10 @@ def chat(
     said = [Message("system", system)] if system else []
     body = payload.encoder(model, {}, not no_stream)([*said, Message("user", prompt)])
     try:
-        if api == "emulator":
+        if api.kind == "emulator":
             anyio.run(_chat_emulated, body, world)
         else:
-            anyio.run(_chat, _endpoint(api, allow_hosts, world), world, body)
+            anyio.run(_chat, _endpoint(api, world), world, body)
     except ApiFailure as failure:
         raise _stopped(failure) from None
 

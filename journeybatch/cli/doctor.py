@@ -92,7 +92,7 @@ def _examine(
         except JobError as error:
             yield Finding("job", "wrong", str(error), "mend the job, then ask again: journeybatch plan says the same")
     try:
-        endpoint = endpoint_of(spec, world) if spec else endpoint_at(overrides["api"], allow_hosts, world)
+        endpoint = endpoint_of(spec, world) if spec else endpoint_at(overrides["api"], world)
         yield _keyed(endpoint)
         yield _asked(endpoint, world) if online and not endpoint.emulated else _not_asked(endpoint)
     except JobError as error:
@@ -175,6 +175,8 @@ def _asked(endpoint: Endpoint, world: World) -> Finding:
             "endpoint", "wrong", f"{where}: no answer within {PATIENCE_S:g} s", "is it up? Is there a proxy?"
         )
     except ApiFailure as failure:
+        if failure.kind == "malformed":  # it may answer questions all the same: only a run can tell
+            return Finding("endpoint", "note", f"{where}: {failure}", _ADVICE["endpoint"])
         advice = _ADVICE.get(failure.stopped_by or "", "check the network, the proxy (HTTPS_PROXY) and the base URL")
         return Finding("endpoint", "wrong", f"{where}: {failure}", advice)
     credits = (account or {}).get("credits")

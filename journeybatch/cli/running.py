@@ -74,7 +74,12 @@ def overridden(given: dict[str, Any]) -> dict[str, Any]:
         "output": "output",
     }
     chosen = {key: given[name] for name, key in names.items() if given[name] is not None}
-    return parse_sets(given["sets"]) | chosen
+    sets = parse_sets(given["sets"])
+    within = {key: value for key, value in sets.items() if any(key.startswith(f"{whole}.") for whole in chosen)}
+    before = {key: value for key, value in sets.items() if key not in within}
+    return (
+        before | chosen | within
+    )  # in this order: --api takes the place of what stood there, --set api.auth adds to it
 
 
 @click.command()

@@ -8,8 +8,8 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from journeybatch.excerpt import clean
 from journeybatch.progress import Screen
-from journeybatch.wire import clean
 
 
 def stderr(quiet: bool = False, as_json: bool = False) -> Screen:

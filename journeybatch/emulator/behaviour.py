@@ -11,6 +11,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
@@ -20,6 +21,7 @@ from journeybatch.emulator.bill import Bill, Billed
 from journeybatch.emulator.damage import damage
 from journeybatch.emulator.faults import LOST, Draw, Faults, Outage
 from journeybatch.emulator.mind import Mind, Said
+from journeybatch.emulator.openapi import openapi
 from journeybatch.emulator.question import Question, Rejected, read_question
 from journeybatch.emulator.replies import count_tokens, cut_tokens
 from journeybatch.emulator.shapes import (
@@ -112,6 +114,13 @@ class Emulator:
 
         return EmulatorTransport(self)
 
+    def serving(self, port: int = 0) -> AbstractContextManager[str]:
+        """A context in which this is served on loopback, by a thread of this process: it gives the base URL. Port 0 is
+        a free one; OSError when the port is taken."""
+        from journeybatch.emulator import server
+
+        return server.serving(self, port)
+
     def start(self, now: float) -> float:
         """When serving began, on the clock that ``now`` is from: outages count from there. The first call sets it."""
         if self._started is None:
@@ -133,7 +142,7 @@ class Emulator:
         return _labelled(reply, f"req_{hashlib.sha256(call.target.encode()).hexdigest()[:16]}")
 
     def _look_up(self, call: Call, path: str, query: str, outage: Outage | None) -> Reply:
-        routes = {"/account": self._account, "/models": self._models}
+        routes = {"/account": self._account, "/models": self._models, "/openapi.json": _openapi}
         route = path.removeprefix(PREFIX) if path.startswith(PREFIX) else ""
         if call.method == "GET" and route == "/emulator/bill":
             return json_reply(200, dict(self._bill.summary(totals="totals=1" in query)))
@@ -141,8 +150,10 @@ class Emulator:
             return self._outage_reply(outage)
         if route in routes or route in ("/chat/completions", "/emulator/bill"):
             if call.method != "GET" or route not in routes:
-                return error_reply(405, f"Not allowed to {call.method} on {path}.", "method_not_allowed")
-            return self._unauthorized(call) or routes[route]()
+                reply = error_reply(405, f"Not allowed to {call.method} on {path}.", "method_not_allowed")
+                allowed = ("allow", "POST" if route == "/chat/completions" else "GET")
+                return replace(reply, headers=(*reply.headers, allowed))
+            return (None if route == "/openapi.json" else self._unauthorized(call)) or routes[route]()
         return error_reply(404, f"Unknown request URL: {call.method} {path}.", "unknown_url")
 
     def _account(self) -> Reply:
@@ -277,6 +288,10 @@ def _write(said: Said, question: Question, place: _Place) -> Answer:
         refused=said.refused,
         usage={"prompt_tokens": asked, "completion_tokens": spoken, "total_tokens": asked + spoken},
     )
+
+
+def _openapi() -> Reply:
+    return json_reply(200, openapi(PREFIX))
 
 
 def _labelled(reply: Reply, request_id: str) -> Reply:

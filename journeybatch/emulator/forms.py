@@ -52,6 +52,13 @@ def read_form(message: str) -> tuple[str, Form | None]:
     return (message[: found.start()].removesuffix("\n\n"), form) if found and form else (message, None)
 
 
+def form_of(schema: Json) -> Form:
+    """The form of an object that a JSON Schema describes."""
+    root = {"type": "object", **plain(schema, schema)}
+    properties = root.get("properties")
+    return Form("", {**root, "properties": properties if isinstance(properties, dict) else {}})
+
+
 @lru_cache(maxsize=64)
 def _read(text: str, lines: str, schema: str | None) -> Form | None:
     try:

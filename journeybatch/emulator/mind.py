@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from journeybatch.emulator.answer_key import AnswerKey, Told
 from journeybatch.emulator.faults import Faults, Slips
-from journeybatch.emulator.forms import CONFIDENCE, Form, differ, fill, read_form
+from journeybatch.emulator.forms import CONFIDENCE, Form, differ, fill, form_of, read_form
 from journeybatch.emulator.packs import Answer, Pack, as_text, join_entries, read_pack, write_entries
 from journeybatch.emulator.question import Question
 from journeybatch.emulator.replies import compose_reply, offered_labels
@@ -69,7 +69,7 @@ class Mind:
         slips = self.faults.slips(attempt)
         if pack:
             return self._say_pack(question, pack, slips)
-        thought = self._think(question, question.texts[-1])
+        thought = self._think(question, question.texts[-1], question.schema)
         if not slips or not isinstance(thought.answer, dict) or not thought.form:
             return Said(as_text(thought.answer))
         answer, made = slip_form(thought.form, thought.answer, slips)
@@ -91,9 +91,12 @@ class Mind:
         text, more = slip_text(join_entries(lines), slips)
         return Said(text, faults=drifted + made + more)
 
-    def _think(self, question: Question, text: str) -> _Thought:
-        """The answer to a text that is the whole last message."""
+    def _think(self, question: Question, text: str, schema: Json | None = None) -> _Thought:
+        """The answer to a text that is the whole last message; ``schema`` is that of the object wanted, where the text
+        does not ask for one itself."""
         task, form = read_form(text)
+        if form is None and schema is not None:
+            form = form_of(schema)
         voice = Voice([*question.texts[:-1], task], question.digest(text))
         told = self.key.look_up(task, question.model) if self.key else None
         if form:

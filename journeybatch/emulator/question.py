@@ -13,7 +13,8 @@ from journeybatch.emulator.shapes import Json, Reply, error_reply
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "developer", "user", "assistant")  # `developer` is what newer SDKs call `system`
+_ANY_OBJECT: Json = {"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}
 _FORM = ("stream", "stream_options", "max_tokens", "max_completion_tokens")  # how an answer comes, not what it says
 
 
@@ -28,7 +29,8 @@ class Rejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request that can be answered: the messages' ``texts``, and a ``root`` for digests of its last text."""
+    """A request that can be answered: the messages' ``texts``, a ``root`` for digests of its last text, and the JSON
+    Schema of the object that ``response_format`` wants, if any."""
 
     model: str
     texts: list[str]
@@ -36,6 +38,7 @@ class Question:
     max_tokens: int | None
     stream: bool
     with_usage: bool
+    schema: Json | None = None
 
     def digest(self, last: str) -> bytes:
         """32 bytes that depend on the model, the messages with ``last`` as the last one's text, and the parameters;
@@ -72,6 +75,7 @@ def read_question(body: bytes) -> Question:
         max_tokens=asked.get("max_completion_tokens") or asked.get("max_tokens"),
         stream=bool(asked.get("stream")),
         with_usage=isinstance(options, dict) and options.get("include_usage") is True,
+        schema=_read_format(asked.get("response_format"), model),
     )
 
 
@@ -112,10 +116,39 @@ def _check_parameters(asked: Json, model: str) -> None:
         raise _bad("Invalid 'temperature': a number between 0 and 2 is expected.", "temperature", model)
     for name in ("max_tokens", "max_completion_tokens"):
         most = asked.get(name)
-        if most is not None and not (isinstance(most, int) and not isinstance(most, bool) and most >= 1):
+        if most is not None and not (_is_number(most) and most >= 1 and most % 1 == 0):  # 5.0 is an integer in JSON
             raise _bad(f"Invalid '{name}': an integer of at least 1 is expected.", name, model)
-    if asked.get("stream") not in (None, True, False):
+    if not isinstance(asked.get("stream"), bool | None):
         raise _bad("Invalid 'stream': a boolean is expected.", "stream", model)
+    options = asked.get("stream_options")
+    if options is not None and not (
+        isinstance(options, dict) and isinstance(options.get("include_usage", False), bool)
+    ):
+        expected = "an object with a boolean 'include_usage' is expected"
+        raise _bad(f"Invalid 'stream_options': {expected}.", "stream_options", model)
+
+
+def _read_format(told: object, model: str) -> Json | None:
+    """The JSON Schema of the object that a reply is to be; None for a text."""
+    kind = told.get("type") if isinstance(told, dict) else None
+    if told is None or kind == "text":
+        return None
+    if kind == "json_object":
+        return _ANY_OBJECT
+    found = told.get("json_schema") if isinstance(told, dict) and kind == "json_schema" else None
+    described = found if isinstance(found, dict) else {}
+    schema = described.get("schema")
+    if not isinstance(schema, dict) or not isinstance(described.get("name", ""), str):
+        expected = "text, json_object, or json_schema with a 'json_schema.schema' and a name is expected"
+        raise _bad(f"Invalid 'response_format': {expected}.", "response_format", model)
+    from jsonschema_rs import ValidationError, meta  # few ask for it
+
+    try:
+        meta.validate(schema)
+    except (ValidationError, ValueError, RecursionError) as error:
+        said = getattr(error, "message", type(error).__name__)
+        raise _bad(f"Invalid schema for 'response_format': {said}", "response_format", model) from None
+    return schema
 
 
 def _is_number(value: object) -> bool:

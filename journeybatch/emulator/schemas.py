@@ -15,6 +15,7 @@ from journeybatch.emulator.shapes import Json
 
 _DEEP = 4  # values within values, before what may be left out is left out
 _ENDLESS = 8  # and before a schema counts as one that needs itself, which no value fits
+_LONG = 10_000  # characters or items, where a schema wants at least more
 _HOPS = 16  # references and alternatives from one to the next, before they count as a circle
 _FORMATS = {
     "date": "2026-03-24",
@@ -120,7 +121,7 @@ def _object(part: Json, voice: Voice, root: Json, depth: int) -> Json:
 
 
 def _array(part: Json, voice: Voice, root: Json, depth: int) -> list[Any]:
-    least = int(part.get("minItems", 0))
+    least = min(int(part.get("minItems", 0)), _LONG)
     most = int(part.get("maxItems", least + 3))
     count = max(least, min(least + 1 + voice.digest[2] % 3, most)) if depth < _DEEP else least
     first, then = part.get("prefixItems", []), plain(part.get("items", {}), root)
@@ -170,4 +171,4 @@ def _text(part: Json, voice: Voice) -> str:
     if part.get("format") in _FORMATS:
         return _FORMATS[part["format"]]
     text = compose_reply(voice.texts, voice.digest)[: part.get("maxLength")]
-    return text.ljust(int(part.get("minLength", 0)), ".")
+    return text.ljust(min(int(part.get("minLength", 0)), _LONG), ".")

@@ -9,9 +9,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
+from anyio.from_thread import start_blocking_portal
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -61,6 +62,17 @@ async def open_server(emulator: Emulator, port: int = 0) -> AsyncIterator[str]:
     else:
         async with _open_uvicorn(emulator, port) as found:
             yield f"http://127.0.0.1:{found}{PREFIX}"
+
+
+@contextlib.contextmanager
+def serving(emulator: Emulator, port: int = 0) -> Iterator[str]:
+    """Serve in a thread of this process for as long as the context lasts; gives the base URL. OSError when the port is
+    taken."""
+    with (
+        start_blocking_portal("asyncio") as portal,
+        portal.wrap_async_context_manager(open_server(emulator, port)) as base_url,
+    ):
+        yield base_url
 
 
 @contextlib.asynccontextmanager

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from journeybatch.evaluation.estimates import Estimate
 from journeybatch.evaluation.outcome import Changes, Evaluation, Variant
 from journeybatch.evaluation.sentences import sentence
-from journeybatch.wire import clean
+from journeybatch.excerpt import clean
 
 COLUMNS = ("variant", "score", "interval", "credits", "per correct", "seconds", "scored")
 
