@@ -19,7 +19,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
@@ -227,10 +227,8 @@ def killed(mutant: Mutant) -> bool:
         ended = select.select([fd], [], [], PATIENCE_S)[0]
     finally:
         os.close(fd)
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)  # whatever it started
-    except (ProcessLookupError, PermissionError):
-        pass
     status = os.waitpid(child, 0)[1]
     return not ended or status != 0
 
