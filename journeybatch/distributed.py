@@ -27,11 +27,11 @@ from journeybatch.client import Endpoint
 from journeybatch.courier import Gone, Unheard
 from journeybatch.endpoint import KEY
 from journeybatch.errors import JobError
+from journeybatch.excerpt import clean
 from journeybatch.fleet import LEASE_S, Fleet
 from journeybatch.outpost import Outpost
 from journeybatch.parcels import Errand, Greeting, greeting_of, pack, proof_of
 from journeybatch.sections import Api, Engine
-from journeybatch.wire import clean
 
 STORE_BYTES = 100 * 2**20
 """Shared memory of a Ray of our own: what is in flight, and no more."""

@@ -40,7 +40,7 @@ def choose_endpoint(api: Api, environ: Mapping[str, str], allowed: Collection[st
     auth = api.auth or ("bearer" if api.base_url else "raw")
     if auth == "none":
         return Endpoint(url, auth=auth)
-    key = read_key(api.key_env or KEY, api.key_file, environ)
+    key = read_key(api.key_env or KEY, api.key_file, environ, _OTHER if api.base_url else _HELP)
     bound = {urlsplit(JOURNEYAPI).hostname, urlsplit(ours).hostname, *(name.lower() for name in allowed)}
     if host not in bound and not is_loopback(url):
         raise MissingKey(
@@ -56,9 +56,9 @@ def provider_of(api: Api, environ: Mapping[str, str]) -> str:
     return Endpoint(url, emulated=api.kind == "emulator").provider
 
 
-def read_key(key_env: str, key_file: str | None, environ: Mapping[str, str]) -> str:
-    """The key in ``key_file``, or else in the variable ``key_env``. Raises MissingKey. It is stripped: a newline at the
-    end of a key file would end up in errors about the header."""
+def read_key(key_env: str, key_file: str | None, environ: Mapping[str, str], otherwise: str = _HELP) -> str:
+    """The key in ``key_file``, or else in the variable ``key_env``. Raises MissingKey, which says what to do
+    ``otherwise``. It is stripped: a newline at the end of a key file would end up in errors about the header."""
     if key_file is not None:
         try:
             key = Path(key_file).read_text(encoding="utf-8").strip()
@@ -69,7 +69,7 @@ def read_key(key_env: str, key_file: str | None, environ: Mapping[str, str]) -> 
         where = key_env
         key = environ.get(where, "").strip()
     if not key:
-        raise MissingKey(f"no API key: {where} is empty or not set; {_OTHER if api.base_url else _HELP}")
+        raise MissingKey(f"no API key: {where} is empty or not set; {otherwise}")
     if not key.isascii() or not key.isprintable() or " " in key:
         raise MissingKey(f"{where}: the key must be one line of printable ASCII without spaces")
     return key

@@ -18,9 +18,10 @@ import msgspec
 
 from journeybatch.courier import LINGER_S, Courier, Gone, Station, Unheard, Unposted
 from journeybatch.errors import JobError
+from journeybatch.excerpt import clean
 from journeybatch.parcels import Greeting, greeting_of
 from journeybatch.records import Completion, Request
-from journeybatch.wire import clean, lost
+from journeybatch.wire import lost
 
 LEASE_S = 10.0
 NOBODY_S = 60.0
