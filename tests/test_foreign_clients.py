@@ -56,7 +56,7 @@ def ask(*command: object, **environ: str) -> str:
     """What a program prints; its own word where it fails."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "LLM_"))}
     asked = list(map(str, command))
-    done = subprocess.run(asked, check=False, capture_output=True, text=True, timeout=120, env={**inherited, **environ})
+    done = subprocess.run(asked, check=False, capture_output=True, text=True, timeout=300, env={**inherited, **environ})
     assert done.returncode == 0, done.stderr
     return done.stdout
 

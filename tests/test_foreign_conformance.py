@@ -45,7 +45,7 @@ def test_the_emulator_keeps_to_its_openapi_page(server: str, tmp_path: Path) -> 
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             env={**os.environ, "COLUMNS": "200"},
         )
     assert done.returncode == 0, done.stdout

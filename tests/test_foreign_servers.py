@@ -31,7 +31,7 @@ FAKEAI = ROOT / ".venv-foreign" / "bin" / "fakeai"
 LITELLM = ROOT / ".venv-litellm" / "bin" / "litellm"
 NODE, AIMOCK = ROOT / ".venv-foreign" / "bin" / "node", FILES / "node_modules" / ".bin" / "llmock"
 KEY = "sk-of-a-proxy-on-this-machine-0123456789"
-STARTS_WITHIN_S = 120.0
+STARTS_WITHIN_S = 240.0
 
 Call = Callable[..., SimpleNamespace]
 

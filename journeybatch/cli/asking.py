@@ -14,7 +14,7 @@ import click
 import httpx
 import msgspec
 
-from journeybatch import catalog, payload, wire
+from journeybatch import catalog, excerpt, payload, wire
 from journeybatch.cli import screen
 from journeybatch.cli.environment import price_book, read_world
 from journeybatch.client import Client, Endpoint
@@ -191,7 +191,7 @@ async def no_json(endpoint: Endpoint, world: World, patience_s: float) -> str | 
     try:
         reply.json()
     except (ValueError, RecursionError):
-        return f"HTTP {reply.status_code}: {wire.excerpt(reply.content)}"
+        return f"HTTP {reply.status_code}: {excerpt.excerpt(reply.content)}"
     return None
 
 
