@@ -68,18 +68,20 @@ def started(**environ: str) -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="jb-", dir="/tmp"))
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONWARNINGS": "ignore"}
     pipe = subprocess.PIPE
-    with (folder / "said").open("w") as said:
-        process = subprocess.Popen(
-            [sys.executable, __file__, str(folder)],
-            stdin=pipe,
-            stdout=pipe,
-            stderr=said,
-            text=True,
-            env=os.environ | quiet | environ,
-        )
-        with process:
-            yield Cluster(process, folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with (folder / "said").open("w") as said:
+            process = subprocess.Popen(
+                [sys.executable, __file__, str(folder)],
+                stdin=pipe,
+                stdout=pipe,
+                stderr=said,
+                text=True,
+                env=os.environ | quiet | environ,
+            )
+            with process:
+                yield Cluster(process, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def known(store: Any, address: str) -> Iterator[str]:
