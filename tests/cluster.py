@@ -140,9 +140,9 @@ def main() -> None:
                 Path(sys.argv[1], "told").write_text("\n".join(known(store, cluster.address)))
         tell()
     cluster.shutdown()
-    noted.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # somebody else's files are in it
-        noted.parent.rmdir()
+    with contextlib.suppress(OSError):  # another cluster's address may stand there by now
+        if noted.read_text().strip() == cluster.address:
+            noted.unlink()
 
 
 if __name__ == "__main__":
