@@ -179,25 +179,33 @@ def _connected(engine: Engine, environ: Mapping[str, str]) -> Iterator[Any]:
     from journeybatch.cli import machine
 
     machine.settle_ray()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Ray's own business
+    with _unwarned():
         import ray
 
-        if ray.is_initialized():
-            yield ray
-            return
-        address = engine.address or environ.get("RAY_ADDRESS") or "local"
-        # Not below TMPDIR, which may be long: a socket's path has 107 characters at most.
-        room = tempfile.mkdtemp(prefix="jb-ray-", dir="/tmp") if address == "local" else None
+    if ray.is_initialized():
+        yield ray
+        return
+    address = engine.address or environ.get("RAY_ADDRESS") or "local"
+    # Not below TMPDIR, which may be long: a socket's path has 107 characters at most.
+    room = tempfile.mkdtemp(prefix="jb-ray-", dir="/tmp") if address == "local" else None
+    with _silenced():
         try:
-            with _signals_kept():
+            with _signals_kept(), _unwarned():
                 _init(ray, address, engine, room, environ)
-            _silence()
             yield ray
         finally:
-            ray.shutdown()
+            with _unwarned():
+                ray.shutdown()
             if room is not None:
                 shutil.rmtree(room, ignore_errors=True)
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """What Ray warns of as it starts and stops is its own business."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _init(ray: Any, address: str, engine: Engine, room: str | None, environ: Mapping[str, str]) -> None:
@@ -244,12 +252,16 @@ def _signals_kept() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _silence() -> None:
+@contextmanager
+def _silenced() -> Iterator[None]:
     """Ray prints what befalls nodes and workers on standard output, which is for results; we say it ourselves."""
-    with suppress(ImportError):
-        module: Any = importlib.import_module("ray._private.worker")
-        if hasattr(module, "print_to_stdstream"):
-            module.print_to_stdstream = lambda *_, **__: None
+    module: Any = importlib.import_module("ray._private.worker")
+    loud = getattr(module, "print_to_stdstream", None)
+    module.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        module.print_to_stdstream = loud
 
 
 def _why(error: Exception) -> str:

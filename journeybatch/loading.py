@@ -26,6 +26,7 @@ _REPLACES = {
     "input.database": {"path", "format", "sheet"},
     "api.base_url": {"kind"},
     "api.kind": {"base_url"},
+    "engine.address": {"kind"},
     "prompt.user": {"messages", "file"},
     "prompt.file": {"messages", "user"},
     "prompt.messages": {"user", "system", "file"},

@@ -1,7 +1,7 @@
 """Bytes over connections: many small POSTs over O(1) lanes, behind httpx's transport interface.
 
-``turnstile.py``, ``lane.py`` and this are the only files that know asyncio. What an exchange raises says what it may
-have cost:
+``turnstile.py``, ``lane.py``, this, and what carries requests to workers (``outpost.py``, ``courier.py``, ``fleet.py``)
+are the only files that know asyncio. What an exchange raises says what it may have cost:
 
 ==================================================  =====================================  ============
 end of the exchange                                 raises                                 may have cost

@@ -68,18 +68,20 @@ def started(**environ: str) -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="jb-", dir="/tmp"))
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONWARNINGS": "ignore"}
     pipe = subprocess.PIPE
-    with (folder / "said").open("w") as said:
-        process = subprocess.Popen(
-            [sys.executable, __file__, str(folder)],
-            stdin=pipe,
-            stdout=pipe,
-            stderr=said,
-            text=True,
-            env=os.environ | quiet | environ,
-        )
-        with process:
-            yield Cluster(process, folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with (folder / "said").open("w") as said:
+            process = subprocess.Popen(
+                [sys.executable, __file__, str(folder)],
+                stdin=pipe,
+                stdout=pipe,
+                stderr=said,
+                text=True,
+                env=os.environ | quiet | environ,
+            )
+            with process:
+                yield Cluster(process, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def known(store: Any, address: str) -> Iterator[str]:
@@ -138,9 +140,9 @@ def main() -> None:
                 Path(sys.argv[1], "told").write_text("\n".join(known(store, cluster.address)))
         tell()
     cluster.shutdown()
-    noted.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # somebody else's files are in it
-        noted.parent.rmdir()
+    with contextlib.suppress(OSError):  # another cluster's address may stand there by now
+        if noted.read_text().strip() == cluster.address:
+            noted.unlink()
 
 
 if __name__ == "__main__":

@@ -183,6 +183,7 @@ OWNERS = {
         "connection",
         "notices",
         "outpost",
+        "sender",
         "emulator/transport",
         "cli/asking",
     },

@@ -20,6 +20,7 @@ from journeybatch.errors import (
     RunStopped,
     TooManyFailures,
     Unauthorized,
+    WorkerLost,
     WrongEndpoint,
 )
 from journeybatch.limiter import Limiter, limited
@@ -574,3 +575,34 @@ async def test_so_does_who_is_cancelled_by_asyncio_itself():
     assert done[1] is DONE
     assert upstream.order == [2]
     assert limiter.in_flight == 0
+
+
+async def test_a_lost_worker_is_no_news_of_the_endpoint():
+    limiter = Limiter(64, rng=random.Random(1))
+    upstream = Upstream(ends={number: WorkerLost("its worker is gone") for number in range(1, 61)})
+    send = limited(upstream, limiter)
+    ends = []
+
+    async def one(number):
+        try:
+            ends.append(await send(request(number)))
+        except WorkerLost as lost:
+            ends.append(lost)
+
+    await one(0)
+    async with anyio.create_task_group() as group:
+        for number in range(1, 61):
+            group.start_soon(one, number)
+    assert [lost.counted for lost in ends[1:]] == [True] * 60, "each has used up one of its own attempts"
+    assert (limiter.open, limiter.window, limiter.in_flight) == (False, 64, 0)
+    began = anyio.current_time()
+    assert await send(request(99)) == DONE
+    assert anyio.current_time() - began == 1.0, "nobody waits"
+
+
+async def test_a_canary_that_is_lost_with_its_worker_makes_room_for_another():
+    upstream = Upstream(ends={0: WorkerLost("its worker is gone")})
+    send = limited(upstream, Limiter(8, rng=random.Random(1)))
+    with pytest.raises(WorkerLost):
+        await send(request(0))
+    assert await send(request(1)) == DONE

@@ -329,6 +329,8 @@ def test_an_engine_is_a_name_or_a_mapping_and_an_address_means_ray(engine, kind,
     assert (found.kind, found.address) == (kind, address)
     assert load_job({**JOB, "engine": "ray"}, {"engine.address": "auto"}).engine.address == "auto"
     assert load_job(JOB, {"engine.kind": "ray", "engine.workers": 3}).engine.workers == 3
+    assert load_job({**JOB, "engine": "local"}, {"engine.address": "auto"}).engine.kind == "ray"
+    assert load_job({**JOB, "engine": engine}, {"engine.kind": "local"}).engine.kind == "local"
 
 
 @pytest.mark.parametrize(
