@@ -13,13 +13,14 @@ import importlib.util
 import io
 import os
 import random
+import resource
 import select
 import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
@@ -214,6 +215,7 @@ def killed(mutant: Mutant) -> bool:
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(PATIENCE_S), int(PATIENCE_S)))  # should nobody be there to end it
         silence = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(silence, fd)
@@ -227,10 +229,8 @@ def killed(mutant: Mutant) -> bool:
         ended = select.select([fd], [], [], PATIENCE_S)[0]
     finally:
         os.close(fd)
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)  # whatever it started
-    except (ProcessLookupError, PermissionError):
-        pass
     status = os.waitpid(child, 0)[1]
     return not ended or status != 0
 

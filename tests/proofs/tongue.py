@@ -67,7 +67,7 @@ def content(rng: random.Random) -> Any:
         names = [name for name in TOKENS for _ in range(rng.choice((0, 1, 1, 1, 2)))]
         rng.shuffle(names)
         items = [{"id": _maybe(rng, name), "answer": rng.choice((_word(rng), fields, None))} for name in names]
-        said = rng.choice(({"answers": items}, items, {name: fields for name in names}))
+        said = rng.choice(({"answers": items}, items, dict.fromkeys(names, fields)))
     text = json.dumps(_maybe(rng, said, 0.02), ensure_ascii=rng.random() < 0.5)
     how = rng.randrange(8)
     if how == 0:
