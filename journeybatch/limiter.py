@@ -1,8 +1,8 @@
 """Who may send now: requests per minute, adaptive concurrency, pauses, the breaker, the canary.
 
 Each of these is a noun of its own that decides; here they are asked in turn. Admission is a decision without waiting
-whenever it can be; all waiting is in ``turns``. Every admission gets a stamp, a number that counts up, and that is
-how late news is told from fresh: what began before the breaker last changed says nothing about now.
+whenever it can be; all waiting is in ``turns``. Every admission gets a stamp that counts up, which tells late news
+from fresh: what began before the breaker last changed says nothing about now.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from journeybatch.turns import Drained, Turns
 from journeybatch.window import Window
 from journeybatch.wish import exhausted_s
 
-RAMP_FROM = 2  # starts after an outage, beside the two that the probe's success earns
-RAMP_S = 60.0  # how long a failure on that ramp is still blamed on the outage
+RAMP_FROM, RAMP_S = 2, 60.0  # starts after an outage, and how long a failure on that ramp is still blamed on it
 FIRST_ROUND = 20  # starts after a canary that failed: what the breaker needs to judge by
-NEVER = float("inf")
+NEVER, CROWDED = float("inf"), 6  # so often a request is turned away beside others before it may be at fault
 
 
 class Limiter:
@@ -64,7 +63,7 @@ class Limiter:
 
     @property
     def open(self) -> bool:
-        """Whether the breaker is: one probe a minute, the others wait."""
+        """Whether the breaker is: one probe a minute."""
         return self._breaker.open
 
     @property
@@ -205,12 +204,13 @@ class Limiter:
     def _endured(self, setback: Setback, news: bool) -> RunStopped | None:
         """A failure that may befall any request: is it this one's own, the endpoint's, or the end?"""
         stamp, request, failure, _, _, now = setback
-        overdue, breaker = self._overdue(setback), self._breaker
-        opened = breaker.failed(now, stamp, request, overdue=overdue, throttled=setback.throttled, news=news)
+        overdue, breaker, throttled = self._overdue(setback), self._breaker, setback.throttled
+        opened = breaker.failed(now, stamp, request, overdue=overdue, throttled=throttled, news=news)
         if failure.retry_after_s is not None:
             breaker.hurry(now, failure.retry_after_s)
         on_ramp = now < self._ramp_until and self._window.ramping
-        failure.counted = not (setback.unsent or breaker.open or breaker.systemic or on_ramp)
+        crowded = throttled and self.in_flight > 0 and request.attempt <= CROWDED
+        failure.counted = not (setback.unsent or breaker.open or breaker.systemic or on_ramp or crowded)
         if opened:
             self._since = breaker.streak.first
             if not self._succeeded:

@@ -11,7 +11,21 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from proofs import disk, kills, lanes, limits, lives, night, planted, power, race, replies, secrets, surroundings
+from proofs import (
+    disk,
+    kills,
+    lanes,
+    limits,
+    lives,
+    night,
+    outages,
+    planted,
+    power,
+    race,
+    replies,
+    secrets,
+    surroundings,
+)
 from proofs.checker import Broken
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -19,9 +33,9 @@ HEAD = "| proof | cases | what was seen | took | commit |"
 
 
 class Part(NamedTuple):
-    """A kind of proof: what it counts, the size of its part and of its whole."""
+    """A kind of proof: what it counts, the size of its part and of its whole. Some have a table to show."""
 
-    prove: Callable[[float, int], tuple[int, str]]
+    prove: Callable[[float, int], tuple[int, str] | tuple[int, str, list[str]]]
     counts: str
     part: float
     whole: float
@@ -34,6 +48,7 @@ PARTS = {
     "disk": Part(disk.prove, "refusals of the disk", 0.25, 1),
     "night": Part(lambda n, seed: night.prove(int(n), seed), "simulated nights", 400, 50_000),
     "lives": Part(lambda n, seed: lives.prove(int(n), seed), "lives of a directory", 150, 5000),
+    "outages": Part(lambda n, seed: outages.prove(int(n), seed), "bad days of the endpoint", 2500, 12_000),
     "lanes": Part(lambda n, seed: lanes.prove(int(n), seed), "requests to a server that errs", 20_000, 200_000),
     "replies": Part(lambda n, seed: replies.prove(int(n), seed, min(600, n / 2000)), "replies", 100_000, 10_000_000),
     "secrets": Part(secrets.prove, "ways to fail", 1, 1),
@@ -56,24 +71,28 @@ def main() -> int:
     if unknown or (told.full and len(told.parts) != 1):
         given.error(f"name one of {', '.join(PARTS)}")
     print(HEAD + "\n| --- | --- | --- | --- | --- |")
-    broken = 0
+    broken, tables = 0, []  # type: int, list[list[str]]
     for name in told.parts or PARTS:
-        line = _line(name, told.size or (PARTS[name].whole if told.full else PARTS[name].part), told.seed)
+        size = told.size or (PARTS[name].whole if told.full else PARTS[name].part)
+        line, table = _line(name, size, told.seed)
         print(line or f"| `{name}` | BROKEN | | | |", flush=True)
         broken += line is None
+        tables.append(table)
         if told.full and line is not None:
-            _publish(name, line)
+            _publish(name, line, table)
+    print("".join("\n" + "\n".join(table) + "\n" for table in tables if table), flush=True)
     return 1 if broken else 0
 
 
-def _line(name: str, size: float, seed: int) -> str | None:
+def _line(name: str, size: float, seed: int) -> tuple[str | None, list[str]]:
     part, began = PARTS[name], time.monotonic()
     try:
-        cases, said = part.prove(size, seed)
+        cases, said, *table = part.prove(size, seed)
     except Broken as why:
         print(f"{name}, seed {seed}: {why}", file=sys.stderr)
-        return None
-    return f"| `{name}` | {cases:,} {part.counts} | {said} | {time.monotonic() - began:.0f} s | {_commit()} |"
+        return None, []
+    line = f"| `{name}` | {cases:,} {part.counts} | {said} | {time.monotonic() - began:.0f} s | {_commit()} |"
+    return line, table[0] if table else []
 
 
 def _commit() -> str:
@@ -83,9 +102,13 @@ def _commit() -> str:
     return f"{done.stdout.strip() or '?'}, {date.today()}"
 
 
-def _publish(name: str, line: str) -> None:
-    """Put the figure into the table of the page, in place of the one that stood there."""
+def _publish(name: str, line: str, table: list[str]) -> None:
+    """Put the figure into the table of the page, in place of the one that stood there, and so with a ``table``."""
     page = PAGE.read_text().splitlines()
+    if table:
+        start = page.index(table[0])
+        end = next(place for place in range(start, len(page)) if not page[place].startswith("|"))
+        page[start:end] = table
     start = page.index(HEAD) + 2
     end = next(place for place in range(start, len(page)) if not page[place].startswith("|"))
     others = [each for each in page[start:end] if not each.startswith(f"| `{name}` |")]

@@ -13,6 +13,7 @@ import importlib.util
 import io
 import os
 import random
+import resource
 import select
 import signal
 import sys
@@ -214,6 +215,7 @@ def killed(mutant: Mutant) -> bool:
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(PATIENCE_S), int(PATIENCE_S)))  # should nobody be there to end it
         silence = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(silence, fd)

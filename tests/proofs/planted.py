@@ -232,6 +232,7 @@ PLANTS = (
         "replies",
         4000,
     ),
+    Plant("a dead endpoint is asked every second", "breaker", "PROBE_S = 60.0", "PROBE_S = 5.0", "outages", 1100),
 )
 
 

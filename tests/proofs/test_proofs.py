@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from journeybatch import api
-from proofs import disk, kills, lanes, lives, night, planted, power, race, replies, secrets
+from proofs import disk, kills, lanes, lives, night, outages, planted, power, race, replies, secrets
 from proofs.checker import Broken, read_bill
 from proofs.power import in_process, knowing
 from proofs.world import World
@@ -109,6 +109,13 @@ def test_a_directory_lives_through_whatever_a_user_does() -> None:
 
 def test_nights_under_a_seed_keep_every_promise() -> None:
     night.prove(4, 1)
+
+
+def test_ten_minutes_of_an_endpoint_that_turns_all_away_cost_little_and_no_row() -> None:
+    with in_process():
+        cost = outages.live_through(outages.DAYS[8], 1100, 1)
+    assert cost.failed == 0
+    assert 0 < cost.extra < 300
 
 
 def test_no_row_gets_another_s_answer_from_a_server_that_errs() -> None:
