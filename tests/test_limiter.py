@@ -127,7 +127,7 @@ async def test_no_more_than_the_concurrency_are_in_flight_and_nobody_is_forgotte
 
 
 async def test_another_concurrency_counts_at_once_for_who_waits_and_what_is_beyond_it_may_end():
-    upstream, limiter = Upstream(), Limiter(4, rng=random.Random(1))
+    upstream, limiter = Upstream(), Limiter(InFlight(4), rng=random.Random(1))
     send = limited(upstream, limiter)
     await send(request(99))  # the canary
     seen = []
@@ -578,7 +578,7 @@ async def test_so_does_who_is_cancelled_by_asyncio_itself():
 
 
 async def test_a_lost_worker_is_no_news_of_the_endpoint():
-    limiter = Limiter(64, rng=random.Random(1))
+    limiter = Limiter(InFlight(64), rng=random.Random(1))
     upstream = Upstream(ends={number: WorkerLost("its worker is gone") for number in range(1, 61)})
     send = limited(upstream, limiter)
     ends = []
@@ -602,7 +602,7 @@ async def test_a_lost_worker_is_no_news_of_the_endpoint():
 
 async def test_a_canary_that_is_lost_with_its_worker_makes_room_for_another():
     upstream = Upstream(ends={0: WorkerLost("its worker is gone")})
-    send = limited(upstream, Limiter(8, rng=random.Random(1)))
+    send = limited(upstream, Limiter(InFlight(8), rng=random.Random(1)))
     with pytest.raises(WorkerLost):
         await send(request(0))
     assert await send(request(1)) == DONE

@@ -18,6 +18,7 @@ from conftest import Flow, spawned
 from journeybatch import tuning
 from journeybatch.archive import read_history
 from journeybatch.cli import steering
+from journeybatch.concurrency import InFlight
 from journeybatch.entries import Began, Tuned
 from journeybatch.history import History
 from journeybatch.loading import load_job
@@ -148,7 +149,7 @@ def test_what_was_chosen_holds_for_its_run_unless_the_job_says_something_else_si
     history.fold(Tuned(1, 32, 900, 8, None, 1.0), 0)
     assert in_force(spec, history, 1) == Tuning(32, 900)
     assert in_force(spec, history, 2) == Tuning(8, None)
-    edited = spec.model_copy(update={"concurrency": 16})
+    edited = spec.model_copy(update={"concurrency": InFlight(16)})
     assert in_force(edited, history, 1) == Tuning(16, 900)
 
 
