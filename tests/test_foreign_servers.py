@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -49,9 +50,15 @@ class Foreign:
         words = [port if word == "PORT" else str(word) for word in command]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
         with self._log.open("wb") as log:
+            environ = {**inherited, "HOME": str(folder), **environ}
             self.process = subprocess.Popen(
-                words, cwd=folder, stdout=log, stderr=log, env={**inherited, "HOME": str(folder), **environ}
+                words, cwd=folder, stdout=log, stderr=log, env=environ, start_new_session=True
             )
+
+    def end(self) -> None:
+        """Kill it with its children: Node as a Python package is one of a script."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def url(self) -> str:
         """Its base URL, once it answers."""
@@ -85,8 +92,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Fore
         yield servers
     finally:
         for server in servers.values():
-            server.process.kill()
-            server.process.wait()
+            server.end()
 
 
 def one_of(started: dict[str, Foreign], name: str) -> str:
@@ -321,8 +327,7 @@ def test_pythons_own_file_server_stops_a_run_with_its_first_request(
         said = call("chat", "Hello", "--api", url, "--auth", "none")
         assert (said.code, said.err) == (3, "journeybatch: HTTP 501: a web page, “Error response”\n")
     finally:
-        server.process.kill()
-        server.process.wait()
+        server.end()
 
 
 def test_a_web_page_for_everything_stops_a_run_after_three(flow: Flow, job: Callable[..., Path], call: Call) -> None:
