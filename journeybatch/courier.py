@@ -18,7 +18,7 @@ from journeybatch.turnstile import Turnstile
 BATCH_BYTES = 4 * 2**20
 LINGER_S = 0.002
 LONGEST_POST_LINGER_S = 0.01
-"""How long what is to travel waits for company, with one worker and at most. A call costs a run as much as four rows."""
+"""How long what is to travel waits for company, with one worker and at most: a call costs as much as four rows."""
 AGAIN_S = 0.5
 """How soon a worker that could not be reached is tried again."""
 

@@ -161,7 +161,7 @@ def test_a_job_survives_a_dead_worker_a_dead_node_and_a_dead_driver(
     far: Far, two_nodes: cluster.Cluster, call: Call, rows: int, lanes: int, back_home: bool
 ) -> None:
     cap = 2 * rows
-    with far.served(FAULTS, 0.15) as base_url:
+    with far.served(FAULTS, 0.1) as base_url:
         more = {"limits": {"credits": cap, "failures": "100%"}, "retry": {"timeout_s": 20, "attempts": 9}}
         far.prepare(base_url, rows, concurrency=lanes, **more)
         with spawned("run", far.spec) as process:
