@@ -17,7 +17,8 @@ from journeybatch.turnstile import Turnstile
 
 BATCH_BYTES = 4 * 2**20
 LINGER_S = 0.002
-"""How long what is to travel waits for company."""
+LONGEST_POST_LINGER_S = 0.01
+"""How long what is to travel waits for company, with one worker and at most: a call costs as much as four rows."""
 AGAIN_S = 0.5
 """How soon a worker that could not be reached is tried again."""
 
@@ -57,7 +58,7 @@ class Station(Protocol):
 
 class Courier:
     """All that is under way to and from one worker. ``lease_s`` is the worker's: after so many seconds of silence it
-    has ended itself. ``linger_s`` is how long its replies wait for company: the more workers, the longer."""
+    has ended itself. ``linger_s`` is how long what travels waits for company: the more workers, the longer."""
 
     def __init__(self, station: Station, lease_s: float) -> None:
         self.sent = self.answered = self.failed = self.late = self.lost = 0
@@ -118,7 +119,7 @@ class Courier:
         number = 0
         while True:
             await self._wanted.wait()
-            await asyncio.sleep(LINGER_S)
+            await asyncio.sleep(min(self.linger_s, LONGEST_POST_LINGER_S))
             self._wanted.clear()
             number += 1
             batch = self._next_batch()

@@ -17,7 +17,7 @@ import socket
 import tempfile
 import threading
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
@@ -31,6 +31,7 @@ from journeybatch.excerpt import clean
 from journeybatch.fleet import LEASE_S, Fleet
 from journeybatch.outpost import Outpost
 from journeybatch.parcels import Errand, Greeting, greeting_of, pack, proof_of
+from journeybatch.proxy import loopback
 from journeybatch.sections import Api, Engine
 
 STORE_BYTES = 100 * 2**20
@@ -103,8 +104,21 @@ class RayStation:
             return False
 
 
-def check_installed() -> None:
-    """Raises JobError without Ray."""
+def check_engine(engine: Engine, allowed: Collection[str]) -> None:
+    """Raises JobError without Ray, and for a cluster that only the job file vouches for: whoever has it could run code
+    here, and reads every row. ``allowed`` are hosts that the user trusts."""
+    if engine.kind != "ray":
+        return
+    _check_installed()
+    host = (engine.address or "local").rpartition(":")[0].strip("[]").lower()
+    if host and not loopback(host) and host not in {name.lower() for name in allowed}:
+        raise JobError(
+            f"the job hands its rows to the Ray cluster at {engine.address}: give that as --address if it is meant, or "
+            f"allow it with --allow-host {host} (or allow_hosts in the user config); nothing was sent"
+        )
+
+
+def _check_installed() -> None:
     try:
         found = find_spec("ray")
     except ValueError:  # it was half imported
@@ -126,9 +140,8 @@ async def fleet_on_ray(
 ) -> AsyncIterator[Fleet]:
     """Workers on the cluster that ``engine`` names, or on a Ray of this run's own. ``key`` is what they must have.
 
-    Raises JobError: no Ray, no cluster, another version, no room, no key; nothing was sent.
+    Raises JobError: no cluster, another version, no room, no key; nothing was sent.
     """
-    check_installed()
     with _connected(engine, environ) as ray:
         places = engine.workers or max(1, sum(_has_room(node, engine.cpus) for node in ray.nodes()))
         options = {"num_cpus": engine.cpus, "max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}

@@ -26,7 +26,7 @@ from journeybatch.wire import lost
 LEASE_S = 10.0
 NOBODY_S = 60.0
 """How long a request waits for a worker when all are gone."""
-LONGEST_LINGER_S = 0.1
+LONGEST_LINGER_S = 0.2
 SLOWEST_S = 30.0
 """The longest pause before another worker is asked for in the place of one that did not come."""
 KEPT = 1000

@@ -15,7 +15,7 @@ from journeybatch.client import Endpoint
 from journeybatch.deadline import moment
 from journeybatch.delivery import check_sinks
 from journeybatch.directory import discard_if_unused, open_directory, read_directory
-from journeybatch.distributed import check_installed
+from journeybatch.distributed import check_engine
 from journeybatch.entries import Began, Borrowed, Decided, Reopened, Reread
 from journeybatch.errors import DiskFull, Unanswered
 from journeybatch.foresight import edit_of, plan_job
@@ -120,8 +120,7 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
     """
     until = None if spec.limits.deadline is None else moment(spec.limits.deadline, time.time())
     endpoint = endpoint_of(spec, world)
-    if spec.engine.kind == "ray":
-        check_installed()
+    check_engine(spec.engine, {*world.allow_hosts, *world.config.allow_hosts})
     if not spools(spec.input):
         bind(spec, world, limit=options.limit)  # what is cheap to check is checked before a directory is made
     journal = open_directory(spec.output, spec.name, fresh=options.fresh)

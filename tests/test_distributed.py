@@ -45,7 +45,7 @@ class Far(Flow):
 
     def __init__(self, path: Path, address: str) -> None:
         super().__init__(path)
-        self.address, self.spec, self.bill_file = address, path / "far.yaml", path / "bill.jsonl"
+        self.spec, self.bill_file, self.there = path / "far.yaml", path / "bill.jsonl", ("--address", address)
 
     @contextmanager
     def served(self, faults: str, latency_s: float) -> Iterator[str]:
@@ -57,7 +57,7 @@ class Far(Flow):
 
     def prepare(self, base_url: str, rows: int, **keys: Any) -> None:
         self.write([f"thing {n}" for n in range(rows)])
-        engine = {"kind": "ray", "address": self.address, "workers": 2}
+        engine = {"kind": "ray", "workers": 2}
         self.spec.write_text(json.dumps(self.job(api={"base_url": base_url}, **{"engine": engine, **keys})))
 
     def bill(self) -> list[Billed]:
@@ -161,10 +161,10 @@ def test_a_job_survives_a_dead_worker_a_dead_node_and_a_dead_driver(
     far: Far, two_nodes: cluster.Cluster, call: Call, rows: int, lanes: int, back_home: bool
 ) -> None:
     cap = 2 * rows
-    with far.served(FAULTS, 0.15) as base_url:
+    with far.served(FAULTS, 0.1) as base_url:
         more = {"limits": {"credits": cap, "failures": "100%"}, "retry": {"timeout_s": 20, "attempts": 9}}
         far.prepare(base_url, rows, concurrency=lanes, **more)
-        with spawned("run", far.spec) as process:
+        with spawned("run", far.spec, *far.there) as process:
             far.wait(process, lambda: far.sent() > rows // 8 and len(far.workers()) == 2)
             first = far.workers()[0]
             os.kill(first["pid"], signal.SIGKILL)
@@ -184,7 +184,7 @@ def test_a_job_survives_a_dead_worker_a_dead_node_and_a_dead_driver(
             "its node has died",
         ]
         assert said[0] == "", "nothing of Ray's stands among the results"
-        home = ("--engine", "local") if back_home else ()
+        home = ("--engine", "local") if back_home else far.there
         with spawned("run", far.spec, "--quiet", *home) as process:
             assert process.wait(timeout=600) == 0
     bill, ledger, results = far.bill(), far.ledger(), far.results()
@@ -215,7 +215,7 @@ def test_cap_and_rate_hold_for_the_whole_cluster_and_what_began_here_goes_on_the
         far.prepare(base_url, 300, concurrency=64, limits=limits, engine="local")
         assert call("run", far.spec, "--limit", 20).code == 0
         asked = far.sent()
-        said = call("run", far.spec, "--engine", "ray", "--address", far.address, "--set", "engine.workers=2", "--json")
+        said = call("run", far.spec, *far.there, "--set", "engine.workers=2", "--json")
         summary = json.loads(said.out)
     assert (said.code, summary["stopped_by"]) == (3, "budget")
     assert sum(worker["sent"] for worker in summary["workers"]) == far.sent() - asked
@@ -232,7 +232,7 @@ def test_cap_and_rate_hold_for_the_whole_cluster_and_what_began_here_goes_on_the
 def test_the_key_is_in_no_log_no_store_and_no_state_of_ray(far: Far, two_nodes: cluster.Cluster, call: Call) -> None:
     with far.served("{}", 0.3) as base_url:
         far.prepare(base_url, 60)
-        with spawned("run", far.spec) as process:
+        with spawned("run", far.spec, *far.there) as process:
             far.wait(process, lambda: far.sent() > 4)
             two_nodes.tell_all()  # while the actors are there
             assert process.wait(timeout=60) == 0
@@ -249,6 +249,15 @@ def test_the_key_is_in_no_log_no_store_and_no_state_of_ray(far: Far, two_nodes: 
 
 @pytest.mark.ray
 @needs_ray
+def test_a_cluster_that_only_the_job_file_vouches_for_is_not_asked(flow: Flow, call: Call) -> None:
+    (flow.path / "job.yaml").write_text(json.dumps(flow.job(engine={"address": "192.0.2.99:6379"})))
+    expect(call("run", flow.path / "job.yaml"), "give that as --address if it is meant", "--allow-host 192.0.2.99")
+    allowed = call("run", flow.path / "job.yaml", "--allow-host", "192.0.2.99", "--limit", 0)
+    assert (allowed.code, flow.emulator.attempts) == (0, [])
+
+
+@pytest.mark.ray
+@needs_ray
 def test_a_cluster_that_cannot_be_used_is_said_before_anything_is_sent(
     far: Far, two_nodes: cluster.Cluster, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,13 +265,13 @@ def test_a_cluster_that_cannot_be_used_is_said_before_anything_is_sent(
     with far.served("{}", 0.0) as base_url:
         far.prepare(base_url, 10)
         with two_nodes.aged():
-            expect(call("run", far.spec), "Version mismatch", "Ray: 2.0.0")
+            expect(call("run", far.spec, *far.there), "Version mismatch", "Ray: 2.0.0")
         narrow = ("--set", "engine.cpus=8", "--set", "engine.start_timeout_s=2")
-        expect(call("run", far.spec, *narrow), "no worker came within 2 s", "2 free CPUs", "wants 8")
+        expect(call("run", far.spec, *far.there, *narrow), "no worker came within 2 s", "2 free CPUs", "wants 8")
         lacking = ("--set", f"api={{base_url: {base_url}, key_env: ANOTHER_KEY}}")
-        expect(call("run", far.spec, *lacking), "set ANOTHER_KEY where `ray start` is called")
+        expect(call("run", far.spec, *far.there, *lacking), "set ANOTHER_KEY where `ray start` is called")
         monkeypatch.setenv("JOURNEYAPI_KEY", "sk-of-this-process")
-        expect(call("run", far.spec), "has another key than this process")
+        expect(call("run", far.spec, *far.there), "has another key than this process")
         assert far.sent() == 0
 
 

@@ -12,7 +12,7 @@ from journeybatch import yamlfile
 from journeybatch.cli import screen
 from journeybatch.cli.environment import load, read_world
 from journeybatch.cli.reporting import write_evaluation
-from journeybatch.cli.running import options_of, overridden, overrides, tell_plan, tell_run
+from journeybatch.cli.running import allowed, options_of, overridden, overrides, tell_plan, tell_run
 from journeybatch.directory import EVALUATION
 from journeybatch.errors import JobError
 from journeybatch.loading import load_job
@@ -52,7 +52,7 @@ def evaluate(against: Path | None, junit: Path | None, markdown: Path | None, **
     from journeybatch.evaluation import telling
     from journeybatch.evaluation.story import evaluate
 
-    world = read_world(given["allow_hosts"])
+    world = read_world(allowed(given))
     spec = load(given["job"], overridden(given), world)
     if spec.eval is None:
         raise JobError(f"{given['job']}: there is no 'eval' section: `journeybatch run` runs it")

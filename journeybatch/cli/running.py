@@ -82,6 +82,12 @@ def overridden(given: dict[str, Any]) -> dict[str, Any]:
     )  # in this order: --api takes the place of what stood there, --set api.auth adds to it
 
 
+def allowed(given: dict[str, Any]) -> tuple[str, ...]:
+    """The hosts that the user trusts by the command line: a cluster given here is one."""
+    cluster = (given["address"] or "").rpartition(":")[0].strip("[]")
+    return (*given["allow_hosts"], *filter(None, [cluster]))
+
+
 @click.command()
 @overrides
 @click.option("--fresh", is_flag=True, help="Start over; the old output directory is kept beside it.")
@@ -101,7 +107,7 @@ def run(**given: Any) -> None:
 
 
 def _run(given: dict[str, Any]) -> None:
-    world = read_world(given["allow_hosts"])
+    world = read_world(allowed(given))
     if given["dry_run"]:
         tell_plan(given, world, show=0, balance=False)
         return
