@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from proofs import (
+    calls,
     disk,
     kills,
     lanes,
     limits,
     lives,
+    mutants,
     night,
     outages,
     planted,
@@ -47,6 +49,7 @@ PARTS = {
     "power": Part(lambda n, seed: power.prove(int(n), seed), "states after a power cut", 4000, 20_000),
     "disk": Part(disk.prove, "refusals of the disk", 0.25, 1),
     "night": Part(lambda n, seed: night.prove(int(n), seed), "simulated nights", 400, 50_000),
+    "calls": Part(calls.prove, "system calls refused", 0.12, 1),
     "lives": Part(lambda n, seed: lives.prove(int(n), seed), "lives of a directory", 150, 5000),
     "outages": Part(lambda n, seed: outages.prove(int(n), seed), "bad days of the endpoint", 2500, 12_000),
     "lanes": Part(lambda n, seed: lanes.prove(int(n), seed), "requests to a server that errs", 20_000, 200_000),
@@ -55,6 +58,7 @@ PARTS = {
     "race": Part(lambda n, seed: race.prove(int(n), seed), "races for the lock", 50, 300),
     "limits": Part(lambda n, seed: limits.prove(int(n), seed), "shortages", 1500, 1500),
     "around": Part(surroundings.prove, "odd surroundings", 1, 1),
+    "mutants": Part(lambda n, seed: mutants.prove(int(n), seed, 240 if n < 100 else 1e5), "mutants", 40, 10_000),
     "planted": Part(planted.prove, "planted faults", 1, 1),
 }
 

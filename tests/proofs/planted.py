@@ -233,6 +233,14 @@ PLANTS = (
         4000,
     ),
     Plant("a dead endpoint is asked every second", "breaker", "PROBE_S = 60.0", "PROBE_S = 5.0", "outages", 1100),
+    Plant(
+        "a table that cannot be written is no matter of ours",
+        "runner",
+        "    except (OSError, TableError) as error:\n        ending.stop",
+        "    except TableError as error:\n        ending.stop",
+        "disk",
+        0.2,
+    ),
 )
 
 
