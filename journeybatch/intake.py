@@ -1,4 +1,4 @@
-"""What is read once and kept: standard input, databases, addresses, spreadsheets, Delta tables, polars frames.
+"""What is read once and kept: standard input, databases, addresses, spreadsheets, lake tables, polars frames.
 
 Their rows are stored as one Arrow file, and everything after that reads the file: a database's rows are those of one
 moment, and an object store is asked once a run.
@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
-from journeybatch import database, table
+from journeybatch import database, iceberg, table
 from journeybatch.errors import TableError
 from journeybatch.location import is_delta, located, table_format
 from journeybatch.replacement import replacement
@@ -36,7 +36,7 @@ def spools(given: Input) -> bool:
     if given.frame is not None or given.database is not None or path == "-" or is_url(path):
         return True
     sheet = given.format is None and path.lower().endswith(".xlsx")
-    return sheet or given.format in ("delta", "xlsx") or is_delta(path)
+    return sheet or given.format in ("delta", "iceberg", "xlsx") or is_delta(path) or iceberg.is_iceberg(path)
 
 
 def spool(given: Input, to: Path, environ: Mapping[str, str]) -> None:
@@ -49,6 +49,9 @@ def spool(given: Input, to: Path, environ: Mapping[str, str]) -> None:
             spool_frame(table.streamed(lambda: answer.batches, dict(answer.schema)), to)
     elif path == "-":
         spool_stream(sys.stdin.buffer, to, given.format)
+    elif given.format == "iceberg" or iceberg.is_iceberg(path):
+        with iceberg.opened(path) as answer:
+            spool_frame(table.streamed(lambda: answer.batches, dict(answer.schema)), to)
     elif given.format == "delta" or is_delta(path):
         _spool_delta(path, to)
     elif is_url(path):
@@ -83,7 +86,7 @@ def spool_stream(stream: BinaryIO, to: Path, format: str | None) -> None:
     """Store the rows of a stream in ``format`` as an Arrow file, whole or not at all. Raises TableError, OSError."""
     if format is None:
         raise TableError("standard input has no name to tell the format from; set `input.format`")
-    if format in ("xlsx", "delta"):
+    if format in ("xlsx", "delta", "iceberg"):
         raise TableError(f"standard input cannot be of the format {format}; name the file")
     with _raw(to, "standard input") as raw:
         with replacement(raw) as temporary, temporary.open("wb") as file:
