@@ -29,7 +29,7 @@ from journeybatch.limiter import Limiter, limited
 from journeybatch.progress import Numbers, Screen, reported
 from journeybatch.reading import PLAIN, Reader
 from journeybatch.reconciliation import Credits, Reconciliation, reconcile
-from journeybatch.records import Request
+from journeybatch.records import Request, Send
 from journeybatch.retry import retrying
 from journeybatch.sections import Limits, Retry
 from journeybatch.verdict import DECLINED, ERRORS, INVALID, MISSED, READABLE, REFUSED, UNFIT, Verdict
@@ -76,7 +76,7 @@ class Dispatch:
     ``more`` tells that something which was asked is to be asked again, of the same model or of the next; ``rows``, once
     that many rows in a request proved too many for the endpoint, how many to try (None: no such news). While ``trial``
     is set, what is asked is asked to compare: no row is answered or fails by it. From ``until`` (Unix seconds) on
-    nothing more is sent.
+    nothing more is sent. Whoever wants to hear of attempts may ``observe`` them.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class Dispatch:
         self.more = False
         self.trial = False
         self.until: float | None = None
+        self.observe: Callable[[Send], Send] = lambda send: send
         self.rows: int | None = None
         self._too_large = 0  # packs rejected since the last success, in this round
         self._sharers = sharers
@@ -110,10 +111,8 @@ class Dispatch:
         which."""
         terms = self.terms
         stack = accounted(client.send, self.journal, self.ledger, reader=terms.reader, bills_errors=terms.bills_errors)
-        retry = terms.retry
-        send = retrying(
-            limited(stack, self.limiter), attempts=retry.attempts, on_unknown=retry.on_unknown, rng=self.terms.rng
-        )
+        retry, tried = terms.retry, limited(self.observe(stack), self.limiter)
+        send = retrying(tried, attempts=retry.attempts, on_unknown=retry.on_unknown, rng=terms.rng)
 
         async def work(request: Request) -> None:
             try:

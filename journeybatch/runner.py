@@ -38,10 +38,10 @@ from journeybatch.results import RESULTS, Counts, count
 from journeybatch.rounds import give_up_doubts, give_up_lost, rounds, sharers, terms_of
 from journeybatch.spec import JobSpec
 from journeybatch.summary import SUMMARY, Credits, Summary, write_json
+from journeybatch.telemetry import Observed, observed
 from journeybatch.views import write_views
 
-IN_PROCESS = "http://127.0.0.1/api/v1"
-"""Where an emulator listens that is handed in as a transport."""
+IN_PROCESS = "http://127.0.0.1/api/v1"  # where an emulator listens that is handed in as a transport
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -116,8 +116,7 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
         write_json(spec.output / SUMMARY, summary)
     except OSError:
         code = code or 3
-    at_rest = ending.signal is None and ending.stop is None
-    close(journal, ready.job.since(history) if at_rest else None)
+    close(journal, None if ending.signal or ending.stop else ready.job.since(history))
     message = str(ending.stop) if ending.stop else None
     if ending.signal is not None:
         message = "by a signal: run again to carry on, or `journeybatch export` to see the results so far"
@@ -168,7 +167,8 @@ async def _send(
     ledger = Ledger(spec.limits.credits, spent=run.spent, unknown=run.unknown + lost, day=day)
     numbers = Numbers(counts.total, counts.answered, counts.failed, counts.reused, counts.refused)
     deed = Dispatch(ready.journal, ledger, numbers, terms_of(ready.job, options), sharers(ready.surveyed))
-    deed.ending.balance_before, deed.until = balance, ready.until
+    deed.ending.balance_before, deed.until, screen = balance, ready.until, options.screen
+    about = Observed(spec.name, ready.run, ready.endpoint.base_url) if spec.notify.opentelemetry else None
 
     def keep() -> None:
         so_far = Ending(balance_before=balance)
@@ -178,7 +178,8 @@ async def _send(
             return  # the journal will notice a full disk; a stale summary does no harm
 
     try:
-        return await deed.run(rounds(ready, deed), client, screen=options.screen, keep=keep, signals=options.signals)
+        with observed(about, ready.environ, screen) as deed.observe:
+            return await deed.run(rounds(ready, deed), client, screen=screen, keep=keep, signals=options.signals)
     except RunStopped as stop:
         deed.ending.stop = stop
     return deed.ending
