@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test prove proofs proofs-full foreign check docs bench bench-full lock clean
+.PHONY: demo test prove proofs proofs-full foreign check docs bench bench-full lock clean bench-database
 
 demo: .venv/installed
 	$(BIN)/journeybatch run jobs/review-sentiment.yaml
@@ -47,6 +47,9 @@ bench: .venv/tested
 bench-full: .venv/tested
 	$(BIN)/python benchmarks/pieces.py
 	$(BIN)/python benchmarks/full.py
+
+bench-database: .venv/tested
+	$(BIN)/python benchmarks/database.py
 
 # The lock files name every package with its hash, so pip has nothing to resolve: with its resolver, pip before 23.3
 # looks past the pins for an extra of a pinned package and breaks on the day that package has a newer release.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -118,10 +119,14 @@ def _spool_address(address: str, format: str | None, to: Path) -> None:
 
     if urlsplit(address).scheme.lower() not in STORES:
         raise TableError(f"{address}: expected a path, or an address that begins with {', '.join(STORES)} and ://")
-    kind = table_format(PurePosixPath(urlsplit(address).path), format)
+    path = urlsplit(address).path
+    try:
+        kind = table_format(PurePosixPath(path), format)
+    except TableError as error:
+        raise TableError(str(error).replace(path, address, 1)) from None
     if kind == "xlsx":
         raise TableError(f"{address}: spreadsheets are read from files; copy it to one first")
-    with _reached(address), _raw(to, address) as raw:
+    with reached(address), _raw(to, address) as raw:
         if kind == "parquet":
             _store(pl.scan_parquet(address, hive_partitioning=False), to)
         elif kind == "arrow":
@@ -141,7 +146,7 @@ def _spool_delta(path: str, to: Path) -> None:
         import deltalake.exceptions
     except ImportError:
         raise TableError("Delta tables need the extra `delta`: pip install 'journeybatch[delta]'") from None
-    with _reached(path):
+    with reached(path):
         try:
             _store(pl.scan_delta(path), to)
         except deltalake.exceptions.DeltaError as error:
@@ -182,25 +187,42 @@ def _sheets(file: Path) -> list[str]:
 
 
 @contextmanager
-def _reached(address: str) -> Iterator[None]:
-    """What an object store says, as one TableError that says who was to be asked for permission."""
+def reached(address: str, *, disk: bool = True) -> Iterator[None]:
+    """What an object store says, as one TableError that says who was to be asked for permission; so, too, what a
+    ``disk`` says."""
     from polars.exceptions import PolarsError
 
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"):  # of a region that is not set
+            yield
     except (PolarsError, OSError) as error:
-        raise unreachable(address, error) from None
+        if isinstance(error, OSError) and not disk and not is_url(address):
+            raise
+        raise TableError(f"{address} cannot be reached or read: {_reason(address, error)}") from None
 
 
-def unreachable(address: str, error: Exception) -> TableError:
+def _reason(address: str, error: Exception) -> str:
     """``error`` of an object store (or a disk) in a sentence, with what to look at."""
-    text = re.sub(r"<\?xml.*", "", _first_line(error)).strip().rstrip(":")
+    text = re.sub(r"<\?xml.*| \(path: .*", "", _first_line(error)).strip().rstrip(":")
     code = re.search(r"<Code>(\w+)</Code>.*?<Message>([^<]*)", str(error), re.DOTALL)
-    said = f"{code[1]}: {code[2]}" if code else text
-    hint = ""
+    said = f"{code[1]}: {code[2]}" if code else text.removeprefix("object-store error: ")
+    variables = _VARIABLES.get(urlsplit(address).scheme.lower()[:2], "")
+    if re.search(r"token request|Account must be specified|instance metadata|No credentials", said):
+        return f"no credentials for it were found{f'; set {variables}' if variables else ''}"
     if re.search(r"AccessDenied|Forbidden|403|InvalidAccessKey|SignatureDoesNotMatch|401", said + text):
-        hint = "; check the credentials in the environment and what they may do"
-    return TableError(f"{address} cannot be reached or read: {said}{hint}")
+        said += f"; check the credentials in the environment ({variables}) and what they may do"
+    return said
+
+
+_VARIABLES = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "gc": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    "ab": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    "ad": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    "hf": "HF_TOKEN",
+}
 
 
 def _first_line(error: Exception) -> str:
