@@ -32,8 +32,8 @@ MEMORY = Path("/dev/shm")
 
 
 class Tape(NamedTuple):
-    """A recorded run: its ``events``, what stood in the journal ``before``, which frames the runs before had ``written``
-    and how many requests the emulator had ``seen`` by then, and the emulator's books."""
+    """A recorded run: its ``events``, what stood in the journal ``before``, which frames the runs before had
+    ``written`` and how many requests the emulator had ``seen`` by then, and the emulator's books."""
 
     world: World
     before: bytes
