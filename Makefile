@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 FOREIGN := .venv-foreign/made .venv-litellm/made tests/foreign/node_modules/made
 
-.PHONY: demo test prove proofs proofs-full foreign foreign-environments check docs dist package site bench bench-full lock clean
+.PHONY: demo test prove proofs proofs-full foreign foreign-environments check docs dist package site bench bench-full bench-database lock clean
 
 demo: .venv/installed
 	$(BIN)/journeybatch run jobs/review-sentiment.yaml
@@ -32,7 +32,8 @@ proofs-full: .venv/tested
 # their many packages is no fault of ours: what cannot be made is skipped, and named.
 foreign: .venv/tested
 	-$(MAKE) --keep-going foreign-environments
-	$(BIN)/python -m pytest -rs tests/test_foreign_clients.py tests/test_foreign_servers.py tests/test_foreign_conformance.py
+	$(BIN)/python -m pytest -rs tests/test_foreign_clients.py tests/test_foreign_servers.py tests/test_foreign_conformance.py \
+	    tests/test_nightly.py
 
 foreign-environments: $(FOREIGN)
 
@@ -91,6 +92,9 @@ bench: .venv/tested
 bench-full: .venv/tested
 	$(BIN)/python benchmarks/pieces.py
 	$(BIN)/python benchmarks/full.py
+
+bench-database: .venv/tested
+	$(BIN)/python benchmarks/database.py
 
 # The lock files name every package with its hash, so pip has nothing to resolve: with its resolver, pip before 23.3
 # looks past the pins for an extra of a pinned package and breaks on the day that package has a newer release.

@@ -143,7 +143,7 @@ def _ask_postgresql(at: Address, query: str) -> Iterator[Answer]:
     with closing(connect_postgresql(at)) as connection, closing(connection.cursor()) as cursor:
         cursor.execute("set transaction read only")
         cursor.execute(query)
-        yield _arrow(cursor.fetch_record_batch())
+        yield answer_of(cursor.fetch_record_batch())
 
 
 @contextmanager
@@ -154,7 +154,7 @@ def _ask_duckdb(at: Address, query: str) -> Iterator[Answer]:
         relation = connection.sql(query)
         if relation is None:
             raise TableError("input.query: expected a query that gives rows")
-        yield _arrow(pyarrow.RecordBatchReader.from_stream(relation))
+        yield answer_of(pyarrow.RecordBatchReader.from_stream(relation))
 
 
 @contextmanager
@@ -189,7 +189,7 @@ def _fetched(cursor: sqlite3.Cursor, schema: Mapping[str, pl.DataType]) -> Itera
         yield pl.DataFrame(rows, schema=dict(schema), orient="row")
 
 
-def _arrow(reader: Any) -> Answer:
+def answer_of(reader: Any) -> Answer:
     """A stream of Arrow batches as polars frames."""
     _check_names(reader.schema.names)
     empty = _frame(reader.schema.empty_table())

@@ -99,13 +99,9 @@ def undelivered(deliveries: Iterable[Delivery]) -> Undelivered | None:
     if not failed:
         return None
     return Undelivered(
-        "\n".join(
-            [
-                f"{len(failed)} sinks did not get the results; every answer is safe in results.parquet: the next run, "
-                "or `journeybatch export`, delivers them for 0 credits",
-                *(f"  {each.message}" for each in failed),
-            ]
-        )
+        f"{len(failed)} sink{'s' * (len(failed) > 1)} did not get the results; every answer is safe in "
+        "results.parquet, and the next run, or `journeybatch export`, delivers them for 0 credits: "
+        + "; ".join(each.message or each.sink for each in failed)
     )
 
 

@@ -29,7 +29,7 @@ from journeybatch.limiter import Limiter, limited
 from journeybatch.progress import Numbers, Screen, reported
 from journeybatch.reading import PLAIN, Reader
 from journeybatch.reconciliation import reconcile
-from journeybatch.records import Request
+from journeybatch.records import Request, Send
 from journeybatch.retry import retrying
 from journeybatch.sections import Limits, Retry
 from journeybatch.tuning import Tuning, heed
@@ -63,6 +63,7 @@ class Dispatch:
     that many rows in a request proved too many for the endpoint, how many to try (None: no such news). While ``trial``
     is set, what is asked is asked to compare: no row is answered or fails by it. From ``until`` (Unix seconds) on
     nothing more is sent. ``chosen`` is the entry that says what counts once a wish is granted; without it, none is.
+    Whoever wants to hear of attempts may ``observe`` them.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Dispatch:
         self.trial = False
         self.until: float | None = None
         self.chosen: Callable[[Tuning], Tuned] | None = None
+        self.observe: Callable[[Send], Send] = lambda send: send
         self.rows: int | None = None
         self._too_large = 0  # packs rejected since the last success, in this round
         self._sharers = sharers
@@ -97,10 +99,8 @@ class Dispatch:
         which."""
         terms = self.terms
         stack = accounted(client.send, self.journal, self.ledger, reader=terms.reader, bills_errors=terms.bills_errors)
-        retry = terms.retry
-        send = retrying(
-            limited(stack, self.limiter), attempts=retry.attempts, on_unknown=retry.on_unknown, rng=self.terms.rng
-        )
+        retry, tried = terms.retry, limited(self.observe(stack), self.limiter)
+        send = retrying(tried, attempts=retry.attempts, on_unknown=retry.on_unknown, rng=terms.rng)
 
         async def work(request: Request) -> None:
             try:

@@ -1,4 +1,4 @@
-"""What is read once and kept: standard input, databases, addresses, spreadsheets, Delta tables, polars frames.
+"""What is read once and kept: standard input, databases, addresses, spreadsheets, lake tables, polars frames.
 
 Their rows are stored as one Arrow file, and everything after that reads the file: a database's rows are those of one
 moment, and an object store is asked once a run.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -16,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
-from journeybatch import database, table
+from journeybatch import database, iceberg, table
 from journeybatch.errors import TableError
 from journeybatch.location import is_delta, located, table_format
 from journeybatch.replacement import replacement
@@ -36,7 +37,7 @@ def spools(given: Input) -> bool:
     if given.frame is not None or given.database is not None or path == "-" or is_url(path):
         return True
     sheet = given.format is None and path.lower().endswith(".xlsx")
-    return sheet or given.format in ("delta", "xlsx") or is_delta(path)
+    return sheet or given.format in ("delta", "iceberg", "xlsx") or is_delta(path) or iceberg.is_iceberg(path)
 
 
 def spool(given: Input, to: Path, environ: Mapping[str, str]) -> None:
@@ -49,6 +50,9 @@ def spool(given: Input, to: Path, environ: Mapping[str, str]) -> None:
             spool_frame(table.streamed(lambda: answer.batches, dict(answer.schema)), to)
     elif path == "-":
         spool_stream(sys.stdin.buffer, to, given.format)
+    elif given.format == "iceberg" or iceberg.is_iceberg(path):
+        with iceberg.opened(path) as answer:
+            spool_frame(table.streamed(lambda: answer.batches, dict(answer.schema)), to)
     elif given.format == "delta" or is_delta(path):
         _spool_delta(path, to)
     elif is_url(path):
@@ -83,7 +87,7 @@ def spool_stream(stream: BinaryIO, to: Path, format: str | None) -> None:
     """Store the rows of a stream in ``format`` as an Arrow file, whole or not at all. Raises TableError, OSError."""
     if format is None:
         raise TableError("standard input has no name to tell the format from; set `input.format`")
-    if format in ("xlsx", "delta"):
+    if format in ("xlsx", "delta", "iceberg"):
         raise TableError(f"standard input cannot be of the format {format}; name the file")
     with _raw(to, "standard input") as raw:
         with replacement(raw) as temporary, temporary.open("wb") as file:
@@ -115,10 +119,14 @@ def _spool_address(address: str, format: str | None, to: Path) -> None:
 
     if urlsplit(address).scheme.lower() not in STORES:
         raise TableError(f"{address}: expected a path, or an address that begins with {', '.join(STORES)} and ://")
-    kind = table_format(PurePosixPath(urlsplit(address).path), format)
+    path = urlsplit(address).path
+    try:
+        kind = table_format(PurePosixPath(path), format)
+    except TableError as error:
+        raise TableError(str(error).replace(path, address, 1)) from None
     if kind == "xlsx":
         raise TableError(f"{address}: spreadsheets are read from files; copy it to one first")
-    with _reached(address), _raw(to, address) as raw:
+    with reached(address), _raw(to, address) as raw:
         if kind == "parquet":
             _store(pl.scan_parquet(address, hive_partitioning=False), to)
         elif kind == "arrow":
@@ -138,7 +146,7 @@ def _spool_delta(path: str, to: Path) -> None:
         import deltalake.exceptions
     except ImportError:
         raise TableError("Delta tables need the extra `delta`: pip install 'journeybatch[delta]'") from None
-    with _reached(path):
+    with reached(path):
         try:
             _store(pl.scan_delta(path), to)
         except deltalake.exceptions.DeltaError as error:
@@ -179,25 +187,42 @@ def _sheets(file: Path) -> list[str]:
 
 
 @contextmanager
-def _reached(address: str) -> Iterator[None]:
-    """What an object store says, as one TableError that says who was to be asked for permission."""
+def reached(address: str, *, disk: bool = True) -> Iterator[None]:
+    """What an object store says, as one TableError that says who was to be asked for permission; so, too, what a
+    ``disk`` says."""
     from polars.exceptions import PolarsError
 
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"):  # of a region that is not set
+            yield
     except (PolarsError, OSError) as error:
-        raise unreachable(address, error) from None
+        if isinstance(error, OSError) and not disk and not is_url(address):
+            raise
+        raise TableError(f"{address} cannot be reached or read: {_reason(address, error)}") from None
 
 
-def unreachable(address: str, error: Exception) -> TableError:
+def _reason(address: str, error: Exception) -> str:
     """``error`` of an object store (or a disk) in a sentence, with what to look at."""
-    text = re.sub(r"<\?xml.*", "", _first_line(error)).strip().rstrip(":")
+    text = re.sub(r"<\?xml.*| \(path: .*", "", _first_line(error)).strip().rstrip(":")
     code = re.search(r"<Code>(\w+)</Code>.*?<Message>([^<]*)", str(error), re.DOTALL)
-    said = f"{code[1]}: {code[2]}" if code else text
-    hint = ""
+    said = f"{code[1]}: {code[2]}" if code else text.removeprefix("object-store error: ")
+    variables = _VARIABLES.get(urlsplit(address).scheme.lower()[:2], "")
+    if re.search(r"token request|Account must be specified|instance metadata|No credentials", said):
+        return f"no credentials for it were found{f'; set {variables}' if variables else ''}"
     if re.search(r"AccessDenied|Forbidden|403|InvalidAccessKey|SignatureDoesNotMatch|401", said + text):
-        hint = "; check the credentials in the environment and what they may do"
-    return TableError(f"{address} cannot be reached or read: {said}{hint}")
+        said += f"; check the credentials in the environment ({variables}) and what they may do"
+    return said
+
+
+_VARIABLES = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "gc": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    "ab": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    "ad": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    "hf": "HF_TOKEN",
+}
 
 
 def _first_line(error: Exception) -> str:

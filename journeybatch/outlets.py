@@ -119,6 +119,12 @@ class Notify(Section):
         description="File for the run's figures in Prometheus' text format. Relative to the job file.",
         examples=["../metrics/reviews.prom"],
     )
+    opentelemetry: bool = Field(
+        default=False,
+        description="Attempts as spans, durations, tokens and credits as metrics, to where the environment's `OTEL_…` "
+        "variables say. Needs the extra `otel`.",
+        examples=[True],
+    )
 
 
 def expand_sink(value: Any) -> Any:

@@ -34,6 +34,7 @@ from journeybatch.spec import JobSpec
 from journeybatch.standing import Standing
 from journeybatch.summary import read_summary, write_json, write_text
 from journeybatch.survey import Survey
+from journeybatch.telemetry import check_telemetry
 from journeybatch.tuning import in_force
 
 News = Reread | Borrowed | Decided | Reopened
@@ -121,6 +122,8 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
     until = None if spec.limits.deadline is None else moment(spec.limits.deadline, time.time())
     endpoint = endpoint_of(spec, world)
     check_engine(spec.engine, {*world.allow_hosts, *world.config.allow_hosts})
+    if spec.notify.opentelemetry:
+        check_telemetry()
     if not spools(spec.input):
         bind(spec, world, limit=options.limit)  # what is cheap to check is checked before a directory is made
     journal = open_directory(spec.output, spec.name, fresh=options.fresh)

@@ -39,6 +39,7 @@ from journeybatch.rounds import give_up_doubts, give_up_lost, rounds, sharers, t
 from journeybatch.sender import client_of, workers_of
 from journeybatch.spec import JobSpec
 from journeybatch.summary import SUMMARY, Credits, Summary, write_json
+from journeybatch.telemetry import Observed, observed
 from journeybatch.tuning import chosen, in_force
 from journeybatch.views import write_views
 
@@ -118,8 +119,7 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
             f"{SUMMARY} could not be written: {error}; all replies are safe in the journal: make room, and run again"
         )
         summary = _summary(ready, ending, counts.rows(), _exit_code(counts, ending), hindsight).json()
-    at_rest = ending.signal is None and ending.stop is None
-    close(journal, ready.job.since(history) if at_rest else None)
+    close(journal, None if ending.signal or ending.stop else ready.job.since(history))
     code = _exit_code(counts, ending)
     message = str(ending.stop) if ending.stop else None
     if ending.signal is not None:
@@ -173,7 +173,8 @@ async def _send(
     numbers = Numbers(counts.total, counts.answered, counts.failed, counts.reused, counts.refused)
     deed = Dispatch(ready.journal, ledger, numbers, terms_of(ready.job, options, tuning), sharers(ready.surveyed))
     deed.chosen = lambda wish: chosen(wish, spec, history, ready.run)
-    deed.ending.balance_before, deed.until = balance, ready.until
+    deed.ending.balance_before, deed.until, screen = balance, ready.until, options.screen
+    about = Observed(spec.name, ready.run, ready.endpoint.base_url) if spec.notify.opentelemetry else None
 
     def keep() -> None:
         so_far = Ending(balance_before=balance, workers=workers_of(client))
@@ -183,7 +184,8 @@ async def _send(
             return  # the journal will notice a full disk; a stale summary does no harm
 
     try:
-        return await deed.run(rounds(ready, deed), client, screen=options.screen, keep=keep, signals=options.signals)
+        with observed(about, ready.environ, screen) as deed.observe:
+            return await deed.run(rounds(ready, deed), client, screen=screen, keep=keep, signals=options.signals)
     except RunStopped as stop:
         deed.ending.stop = stop
     finally:

@@ -36,7 +36,7 @@ from journeybatch.shapes import (
 )
 
 Role = Literal["system", "user", "assistant"]
-Format = Literal["csv", "tsv", "jsonl", "ndjson", "parquet", "arrow", "ipc", "xlsx", "delta"]
+Format = Literal["csv", "tsv", "jsonl", "ndjson", "parquet", "arrow", "ipc", "xlsx", "delta", "iceberg"]
 
 
 class Section(BaseModel):
@@ -56,7 +56,8 @@ class Input(Section):
     path: TablePath | None = Field(
         default=None,
         description="Table to read: .csv .tsv .jsonl .ndjson .parquet .arrow .ipc .xlsx, a glob, the directory of "
-        "a Delta table, an address (`s3://` `gs://` `az://` `hf://`), or `-` for stdin. Relative to the job file.",
+        "a Delta table, an address (`s3://` `gs://` `az://` `hf://`, `iceberg://CATALOG/NAMESPACE.TABLE`), or `-` for "
+        "stdin. Relative to the job file.",
         examples=["../sample_data/reviews.csv"],
     )
     columns: Words | None = Field(

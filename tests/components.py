@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ import pytest
 PASSWORD = "s3cret-of-the-database"
 
 
-def _binaries() -> Path | None:
+def postgres_binaries() -> Path | None:
     """Where initdb and pg_ctl are: Debian keeps them off the PATH."""
     found = shutil.which("initdb")
     if found:
@@ -41,10 +42,17 @@ def _unprivileged() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The URL, with a password, of a PostgreSQL server of these tests' own."""
-    binaries = _binaries()
+    binaries = postgres_binaries()
     if binaries is None:
         assert not os.environ.get("CI"), "CI needs PostgreSQL's server: apt-get install postgresql"
         pytest.skip("PostgreSQL's server is not installed here (initdb was not found)")
+    with postgres_server(binaries) as url:
+        yield url
+
+
+@contextmanager
+def postgres_server(binaries: Path) -> Iterator[str]:
+    """The URL, with a password, of a PostgreSQL server that does not outlive the block."""
     folder = Path(mkdtemp(prefix="jb-pg-"))  # pytest's own is root's alone, and too long for a socket's name
     who = _unprivileged()
     if who:

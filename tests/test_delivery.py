@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -10,6 +12,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import polars as pl
 import pytest
 from components import PASSWORD
@@ -150,3 +153,25 @@ def test_a_kill_between_the_commit_and_the_journal_delivers_exactly_once(flow, s
     assert shop.sql("select id, xmin::text from labels order by id") == before
     assert len(read_history(flow.output / "journal").delivered) == 1
     assert PASSWORD.encode() not in b"".join(file.read_bytes() for file in flow.output.rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.parquet", "out.csv", "parts"])
+def test_a_bucket_that_may_not_be_written_is_said_before_a_credit_is_spent(flow, bucket, name):
+    more = {"partition_by": ["id"]} if name == "parts" else {}
+    with pytest.raises(TableError, match=r"s3://none-of-ours/x/.* cannot be reached or read: NoSuchBucket"):
+        flow.run(sinks=[{"path": f"s3://none-of-ours/x/{name}", **more}])
+    with locked_to_strangers(), pytest.raises(TableError, match=r"InvalidAccessKeyId.*check the credentials"):
+        flow.run(sinks=[{"path": f"{bucket}/x/{name}", **more}])
+    assert flow.emulator.attempts == []
+    assert flow.run(sinks=[{"path": f"{bucket}/x/{name}", **more}]).exit_code == 0
+
+
+@contextlib.contextmanager
+def locked_to_strangers():
+    """The store asks for credentials that it knows; it knows none."""
+    switch = f"{os.environ['AWS_ENDPOINT_URL']}/moto-api/reset-auth"
+    httpx.post(switch, content="0")
+    try:
+        yield
+    finally:
+        httpx.post(switch, content="inf")

@@ -110,6 +110,31 @@ def test_what_is_wrong_with_a_bucket_is_one_line(bucket, monkeypatch):
     assert "cannot tell the format" in refused(f"{bucket}/readme")
 
 
+@pytest.mark.parametrize(
+    ("address", "said", "word"),
+    [
+        ("gs://b/a.csv", "Error performing token request: Error performing GET http://169.254.169.254/x", "GOOGLE_APP"),
+        ("az://b/a.csv", "Account must be specified (path: az://b/a.csv)", "AZURE_STORAGE_ACCOUNT_NAME"),
+        ("s3://b/a.csv", "Error performing PUT http://169.254.169.254/latest: instance metadata", "AWS_ACCESS_KEY_ID"),
+        ("hf://b/a.csv", "server returned 401", "HF_TOKEN"),
+    ],
+)
+def test_a_store_without_credentials_names_the_variables_that_bring_them(address, said, word):
+    with pytest.raises(TableError) as error, intake.reached(address):
+        raise pl.exceptions.ComputeError(f"object-store error: Generic error: {said}")
+    assert word in str(error.value)
+    assert "169.254" not in str(error.value)
+
+
+def test_an_azure_address_without_an_account_is_one_line(monkeypatch):
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    assert refused("az://container/a.parquet").endswith("set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY")
+
+
+def test_an_address_without_an_ending_is_named_whole():
+    assert refused("s3://b/lake").startswith("s3://b/lake: cannot tell the format")
+
+
 def test_a_text_file_in_a_bucket_is_as_strict_as_one_on_disk(bucket):
     pl.Series(["a,b", "1,2", "3"]).to_frame("a").write_csv(
         f"{bucket}/short.csv", include_header=False, quote_style="never"

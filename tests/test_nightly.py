@@ -10,10 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 from click.testing import CliRunner
 
+import journeybatch
 from journeybatch.cli.running import run
 from journeybatch.loading import load_job
 
@@ -21,6 +23,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "nightly.md"
 FILES = PAGE.parent / "nightly"
 TEXT = PAGE.read_text("utf-8")
 PROGRAM = Path(sys.executable).parent / "journeybatch"
+FOREIGN = PAGE.parent.parent.parent / ".venv-foreign" / "bin"
 
 
 def blocks(language: str) -> list[str]:
@@ -78,6 +81,40 @@ def test_the_pod_runs_as_the_image_does_and_keeps_its_journal():
     mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
     assert any(output.startswith(f"{mount}/") for mount in mounts)
     assert pod["terminationGracePeriodSeconds"] > 10
+
+
+@pytest.mark.parametrize(
+    ("linter", "file"),
+    [(["hadolint", "--no-color"], "Dockerfile"), (["kubernetes-validate", "--strict"], "cronjob.yaml")],
+    ids=["Dockerfile", "cronjob"],
+)
+def test_the_files_for_containers_pass_their_linter(linter, file):
+    program = FOREIGN / linter[0]
+    if not program.exists():
+        pytest.skip(f"needs {linter[0]}: make foreign")
+    found = subprocess.run([program, *linter[1:], FILES / file], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_the_image_is_of_this_version():
+    assert f'"journeybatch[sql]=={journeybatch.__version__}"' in (FILES / "Dockerfile").read_text("utf-8")
+
+
+def test_a_job_runs_in_an_environment_that_has_nothing(tmp_path):
+    """No HOME, no PATH, no locale: as under cron, and less."""
+    (tmp_path / "rows.csv").write_text("text\nnaïve\n", "utf-8")
+    job = 'name: c\ninput: rows.csv\nprompt: "Say {{ text }} — é"\nmodel: deepseek-chat\napi: emulator\noutput: out\n'
+    (tmp_path / "job.yaml").write_text(job, "utf-8")
+    command = [PROGRAM, "run", tmp_path / "job.yaml", "--log-format", "json"]
+    ended = subprocess.run(command, cwd="/", env={}, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert (ended.returncode, b"Traceback" in ended.stderr) == (0, False), ended.stderr
+    assert pl.read_parquet(tmp_path / "out" / "results.parquet")["jb_status"].to_list() == ["answered"]
+    told = subprocess.run(
+        [*command, "--api", "journeyapi", "--output", tmp_path / "o"], env={}, capture_output=True, check=False
+    )
+    assert told.returncode == 2
+    assert b"JOURNEYAPI_KEY" in told.stderr
+    assert b"Traceback" not in told.stderr
 
 
 @pytest.mark.parametrize("code", blocks("python"), ids=["airflow", "dagster"])

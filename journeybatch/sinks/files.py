@@ -8,20 +8,27 @@ from typing import TYPE_CHECKING
 
 from journeybatch.errors import TableError
 from journeybatch.export import export_frame
-from journeybatch.intake import unreachable
+from journeybatch.intake import reached
 from journeybatch.outlets import Sink
 from journeybatch.shapes import is_url
 
 if TYPE_CHECKING:
     import polars as pl
 
+PROBE = ".journeybatch-check"
+
 
 def check(sink: Sink) -> None:
-    """Raises TableError where a file cannot be written as things stand."""
+    """Raises TableError where a file cannot be written as things stand. Whether a bucket can be written is found out
+    by writing: a line into an object that every check writes anew, and that no reader of tables takes for one."""
+    import polars as pl
+
     path = sink.path or ""
     if is_url(path):
         if sink.ending == ".xlsx":
             raise TableError(f"{path}: Excel files are written to a disk only; choose .csv or .parquet")
+        with reached(path):
+            pl.LazyFrame({"journeybatch": ["may write here"]}).sink_ndjson(f"{path.rpartition('/')[0]}/{PROBE}")
         return
     if not Path(path).parent.is_dir():
         raise TableError(f"{path}: the directory {Path(path).parent} does not exist")
@@ -31,20 +38,12 @@ def check(sink: Sink) -> None:
 
 def deliver(sink: Sink, frame: pl.LazyFrame) -> None:
     """Write ``frame`` anew; on a disk whole or not at all. Raises TableError, OSError."""
-    from polars.exceptions import PolarsError
-
     path = sink.path or ""
-    try:
+    with reached(path, disk=False):
         if sink.partition_by is not None:
             _partitioned(path, sink.partition_by, frame)
         else:
             export_frame(frame, path if is_url(path) else Path(path))
-    except PolarsError as error:
-        raise unreachable(path, error) from None
-    except OSError as error:
-        if not is_url(path):
-            raise
-        raise unreachable(path, error) from None
 
 
 def _partitioned(path: str, by: tuple[str, ...], frame: pl.LazyFrame) -> None:

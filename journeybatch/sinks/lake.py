@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -69,5 +70,6 @@ def _explained(sink: Sink) -> Iterator[None]:
         yield
     except TableError:
         raise
-    except Exception as error:  # noqa: BLE001  it raises bare Exceptions, with the cause in the last line
-        raise TableError(f"{sink.delta}: {str(error).strip().rpartition(chr(10))[2]}") from None
+    except Exception as error:  # noqa: BLE001  it raises bare Exceptions, drawn as a tree, the cause in the last line
+        last = re.sub(r"\x1b\[[0-9;]*m|[↳╰─▶]", "", str(error).strip().rpartition("\n")[2]).strip()
+        raise TableError(f"{sink.delta} cannot be reached or written: {last}") from None

@@ -134,16 +134,27 @@ def _fits(sink: Sink, columns: Sequence[str], types: Mapping[str, str], keys: Se
 
 
 def _put_postgresql(connection: Any, sink: Sink, frame: pl.LazyFrame, types: Mapping[str, str]) -> None:
-    """The rows are copied into a table that only this transaction sees, and put in from there."""
+    """The rows are copied into a table that only this transaction sees, and put in from there; or right into a table
+    that is new. What is there already is found by a join, since a conflict costs as much as an insert."""
     columns = frame.collect_schema().names()
     with closing(connection.cursor()) as cursor:
-        cursor.adbc_ingest(STAGE, _reader(frame), mode="create", temporary=True)
         if not types:
-            cursor.execute(f"create table {_name(sink)} (like {STAGE})")
+            *schema, table = _parts(sink)
+            cursor.adbc_ingest(table, _reader(frame), mode="create", db_schema_name=schema[0] if schema else None)
             cursor.execute(_index(sink))
-        cast = [f"cast({quoted(name)} as {types[name]})" if types else quoted(name) for name in columns]
-        cursor.execute(_upsert(sink, columns, f"select {', '.join(cast)} from {STAGE}", types))  # noqa: S608
-        cursor.execute(f"drop table {STAGE}")
+        else:
+            cursor.adbc_ingest(STAGE, _reader(frame), mode="create", temporary=True)
+            cursor.execute(f"analyze {STAGE}")
+            cast = ", ".join(f"cast({quoted(name)} as {types[name]}) as {quoted(name)}" for name in columns)
+            staged = f"(select {cast} from {STAGE}) as excluded"  # noqa: S608
+            same = " and ".join(f"old.{quoted(name)} = excluded.{quoted(name)}" for name in sink.key or ())
+            changes, differs = _changes(sink, columns, types)
+            if changes:
+                where = f"from {staged} where {same} and ({differs})"
+                cursor.execute(f"update {_name(sink)} as old set {changes} {where}")  # noqa: S608
+            absent = f"select * from {staged} where not exists (select from {_name(sink)} as old where {same})"  # noqa: S608
+            cursor.execute(_upsert(sink, columns, absent, types))
+            cursor.execute(f"drop table {STAGE}")
     connection.commit()
 
 
@@ -177,17 +188,22 @@ def _put_sqlite(connection: Any, sink: Sink, frame: pl.LazyFrame, types: Mapping
 
 
 def _upsert(sink: Sink, columns: Sequence[str], rows: str, types: Mapping[str, str]) -> str:
-    """Insert ``rows``; where the key is there, update what differs. PostgreSQL cannot compare its type json."""
-    key = sink.key or ()
-    others = [name for name in columns if name not in key]
-    changes = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in others)
-    compared = [f"cast({{}}.{quoted(n)} as text)" if types.get(n) == "json" else f"{{}}.{quoted(n)}" for n in others]
-    differs = " or ".join(f"{one.format('old')} is distinct from {one.format('excluded')}" for one in compared)
-    then = f"update set {changes} where {differs}" if others else "nothing"
+    """Insert ``rows``; where the key is there, update what differs."""
+    changes, differs = _changes(sink, columns, types)
+    then = f"update set {changes} where {differs}" if changes else "nothing"
     return (
         f"insert into {_name(sink)} as old ({', '.join(map(quoted, columns))}) {rows} "
-        f"on conflict ({', '.join(map(quoted, key))}) do {then}"
+        f"on conflict ({', '.join(map(quoted, sink.key or ()))}) do {then}"
     )
+
+
+def _changes(sink: Sink, columns: Sequence[str], types: Mapping[str, str]) -> tuple[str, str]:
+    """What becomes of a row ``old`` where ``excluded`` has its key, and where anything does. PostgreSQL cannot compare
+    its type json."""
+    others = [name for name in columns if name not in (sink.key or ())]
+    changes = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in others)
+    compared = [f"cast({{}}.{quoted(n)} as text)" if types.get(n) == "json" else f"{{}}.{quoted(n)}" for n in others]
+    return changes, " or ".join(f"{one.format('old')} is distinct from {one.format('excluded')}" for one in compared)
 
 
 def _index(sink: Sink) -> str:
