@@ -114,7 +114,7 @@ def test_without_ray_the_extra_is_named(flow: Flow, call: Call, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "ray", None)  # what Python itself takes for: there is no such module
     (flow.path / "job.yaml").write_text(json.dumps(flow.job(engine="ray")))
     said = call("run", flow.path / "job.yaml")
-    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert (said.code, said.err.count("\n")) == (2, 2)
     assert "pip install 'journeybatch[ray]'" in said.err
     assert not flow.output.exists()
 
@@ -131,7 +131,7 @@ def test_a_cluster_that_is_not_there_is_one_clear_message(flow: Flow, call: Call
         ):
             began = time.monotonic()
             said = call("run", flow.path / "job.yaml", "--engine", "ray", "--address", address)
-            assert (said.code, said.err.count("\n")) == (2, 1), said.err
+            assert (said.code, said.err.count("\n")) == (2, 2), said.err
             assert message in said.err
             assert "nothing was sent" in said.err
             assert time.monotonic() - began < 15
@@ -144,7 +144,7 @@ def test_a_table_the_driver_cannot_read_is_said_before_ray_is_asked(flow: Flow, 
     job = flow.job(input=str(flow.path / "elsewhere.csv"), engine={"address": "127.0.0.1:1"})
     (flow.path / "job.yaml").write_text(json.dumps(job))
     said = call("run", flow.path / "job.yaml")
-    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert (said.code, said.err.count("\n")) == (2, 2)
     assert "elsewhere.csv" in said.err
     assert "127.0.0.1:1" not in said.err
 
@@ -276,7 +276,7 @@ def test_a_cluster_that_cannot_be_used_is_said_before_anything_is_sent(
 
 
 def expect(said: SimpleNamespace, *messages: str) -> None:
-    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1), said.err
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 2), said.err
     assert [message for message in (*messages, "nothing was sent") if message not in said.err] == [], said.err
 
 

@@ -119,11 +119,13 @@ def test_more_requests_in_flight_than_open_files_is_wrong() -> None:
 
 
 class Greeting(BaseHTTPRequestHandler):
-    """A server that greets whoever comes: HTTP, and no API."""
+    """A server that greets whoever comes: HTTP, and no API. Nobody has an ``/account`` there, unless it is told so."""
+
+    account = 404
 
     def do_GET(self) -> None:
         body = b"<html><h1>Welcome</h1></html>"
-        self.send_response(200)
+        self.send_response(self.account if self.path.endswith("/account") else 200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -144,7 +146,10 @@ def test_a_server_that_speaks_http_but_not_this_api_is_told_with_what_came_back(
         url = f"http://127.0.0.1:{server.server_port}/v1"
         said = call("doctor", "--output", tmp_path, "--api", url, "--online")
         asked = call("chat", "hello", "--api", url)
+        Greeting.account = 200
+        greeted = call("doctor", "--output", tmp_path, "--api", url, "--online")
         server.shutdown()
     (line,) = [line for line in said.out.splitlines() if "endpoint" in line and "speaks HTTP" in line]
-    assert "brought no JSON, but HTTP 200: <html><h1>Welcome</h1></html>" in line
-    assert asked.err.splitlines()[0] == "journeybatch: the reply is not JSON: <html><h1>Welcome</h1></html>"
+    assert "brought no JSON, but HTTP 200: a web page" in line
+    assert asked.err.splitlines()[0] == "journeybatch: the reply is not JSON: a web page"
+    assert "/account answered, but with no account: a web page" in greeted.out

@@ -325,7 +325,10 @@ def test_pythons_own_file_server_stops_a_run_with_its_first_request(
         assert flow.summary()["requests"]["sent"] == 1
         assert flow.summary()["credits"]["unknown_max"] == 0
         said = call("chat", "Hello", "--api", url, "--auth", "none")
-        assert (said.code, said.err) == (3, "journeybatch: HTTP 501: a web page, “Error response”\n")
+        assert (said.code, said.err) == (
+            3,
+            "journeybatch: HTTP 501: a web page, “Error response”\nmore: journeybatch explain endpoint\n",
+        )
     finally:
         server.end()
 
@@ -340,7 +343,11 @@ def test_a_web_page_for_everything_stops_a_run_after_three(flow: Flow, job: Call
         told = ("--api", url, "--auth", "none")
         what = "/account answered, but with no account: a web page, “Welcome & hello”"
         said = call("account", *told)
-        assert (said.code, said.out, said.err) == (3, "", f"journeybatch: {what}\n")
+        assert (said.code, said.out, said.err) == (
+            3,
+            "",
+            f"journeybatch: {what}\nmore: journeybatch explain endpoint\n",
+        )
         said = call("doctor", "--online", "--api", url)
         assert "no API key" in said.out
         said = call("doctor", job(url), "--online")
@@ -357,7 +364,7 @@ def test_a_server_without_keys_is_reached_by_saying_so(job: Callable[..., Path],
         said = call("account", "--api", url, "--key-env", "1st")
         assert (said.code, said.err) == (
             2,
-            "journeybatch: --key-env 1st: expected the name of an environment variable\n",
+            "journeybatch: --key-env 1st: expected the name of an environment variable\nmore: journeybatch explain job-file\n",
         )
         said = call("run", job("http://127.0.0.1:1/v1"), "--quiet", "--api", url, "--set", "api.auth=none")
         assert (said.code, "HTTP 404" in said.err) == (3, True), "--set adds to what --api put there"

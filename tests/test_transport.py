@@ -907,8 +907,7 @@ async def test_thousands_of_cancellations_leave_nothing_behind(lanes, scheme, to
 async def test_a_cancelled_request_closes_its_connection(lanes):
     async with adversary(Peer.gone) as server:
         task = asyncio.ensure_future(post(lanes, server.url))
-        await asyncio.sleep(0.02)
-        assert server.open == 1
+        await settle(server, 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -918,7 +917,7 @@ async def test_a_cancelled_request_closes_its_connection(lanes):
 async def test_a_closed_transport_ends_what_is_under_way_and_takes_nothing_more(lanes):
     async with adversary(Peer.gone) as server:
         task = asyncio.ensure_future(post(lanes, server.url))
-        await asyncio.sleep(0.02)
+        await settle(server, 1)
         await lanes.aclose()
         with pytest.raises(httpx.ReadError, match="closed"):
             await task

@@ -80,9 +80,9 @@ def test_a_full_window_takes_its_new_size_at_once_and_a_shrunk_one_grows_there()
     assert window.size == 40
     window.resize(20)
     assert window.size == 20
-    window.shrink()
+    window.shrink(0.0, 0)
     window.resize(100)
     assert window.size == 14
     for _ in range(3000):
-        window.answered()
+        window.answered(0.0, 0)
     assert window.size == 100
