@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from journeybatch import entries
-from journeybatch.entries import Borrowed, Received
+from journeybatch.entries import Began, Borrowed, Received
 from journeybatch.errors import OutputError
 from journeybatch.frames import OVERHEAD, Gap, identify, scan, unpack
 from journeybatch.history import History
@@ -43,39 +43,56 @@ def read_history(path: Path) -> History:
     Raises:
         OutputError: the file is no journal of ours, a newer version's, or cannot be read.
     """
-    if not path.is_file():  # opening a pipe would wait for ever
-        raise OutputError(f"{path}: this is not a file; choose another output directory")
     history = History()
-    try:
-        with mapped(path) as buffer:
-            _read(history, buffer, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be read: {error.strerror}") from None
+    with _opened(path) as buffer:
+        history.size = len(buffer)
+        history.id = history.frames_id = _id_of(buffer, path)
+        held, last = 0, None
+        for frame in scan(buffer, history.frames_id) if history.frames_id else ():
+            if isinstance(frame, Gap):
+                history.gaps.append(frame)
+                continue
+            history.fold(entries.decode(frame.payload), frame.offset)
+            last = frame
+            if frame.offset > held:
+                let_go(buffer)
+                held = frame.offset + HELD
+        if last is not None:
+            history.sequence, history.end = last.sequence + 1, last.offset + OVERHEAD + len(last.payload)
     return history
 
 
-def _read(history: History, buffer: memoryview, path: Path) -> None:
-    history.size = len(buffer)
+def read_began(path: Path) -> Began | None:
+    """The first entry that tells whose journal this is, None without one. It is the very first, as a rule: the others
+    are not read. Raises OutputError as ``read_history`` does."""
+    with _opened(path) as buffer:
+        journal_id = _id_of(buffer, path)
+        for frame in scan(buffer, journal_id) if journal_id else ():
+            if not isinstance(frame, Gap) and isinstance(entry := entries.decode(frame.payload), Began):
+                return entry
+    return None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[memoryview]:
+    if not path.is_file():  # opening a pipe would wait for ever
+        raise OutputError(f"{path}: this is not a file; choose another output directory")
+    try:
+        with mapped(path) as buffer:
+            yield buffer
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read: {error.strerror}") from None
+    except msgspec.MsgspecError:
+        raise OutputError(f"{path}: a newer version of journeybatch wrote this; update, and run again") from None
+
+
+def _id_of(buffer: memoryview, path: Path) -> bytes:
     if (found := identify(buffer)) is None:
         raise OutputError(
             f"{path}: this file is not a journal of journeybatch, and it stays untouched; "
             "choose another output directory"
         )
-    history.id = found
-    held = 0
-    for frame in scan(buffer, history.id) if history.id else ():
-        if isinstance(frame, Gap):
-            history.gaps.append(frame)
-            continue
-        try:
-            history.fold(entries.decode(frame.payload), frame.offset)
-        except msgspec.MsgspecError:
-            raise OutputError(f"{path}: a newer version of journeybatch wrote this; update, and run again") from None
-        history.sequence = frame.sequence + 1
-        history.end = frame.offset + OVERHEAD + len(frame.payload)
-        if history.end > held:
-            let_go(buffer)
-            held = history.end + HELD
+    return found
 
 
 def received(buffer: memoryview, offset: int) -> Received:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from journeybatch.errors import TemplateError
-from journeybatch.identity import keys_for
+from journeybatch.identity import Key, keys_for
 from journeybatch.records import Message, Role
 from journeybatch.template import PromptTemplate
 
@@ -94,6 +94,12 @@ class Ask:
             for step in self.steps
         }
         self._dedupe = subjects[0].dedupe
+
+    @property
+    def only_key(self) -> Key | None:
+        """What makes a row's key of its messages, where each row has just one and is asked once however often it
+        stands there."""
+        return self._keys[0][0] if self.width == len(self.steps) == len(self.subjects) == 1 and self._dedupe else None
 
     @classmethod
     def parse(cls, text: str, columns: Sequence[str]) -> Ask:

@@ -7,6 +7,7 @@ bytes here.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -142,6 +143,10 @@ class Attempts:
             **{name: pl.Series(getattr(self, name)[part], dtype=pl.String) for name in ("model", "error")},
         }
         return pl.DataFrame(columns)
+
+    def tables(self, rows: int = 100_000) -> Iterator[pl.DataFrame]:
+        """``table`` in parts of so many ``rows``."""
+        return (self.table(at, at + rows) for at in range(0, len(self), rows))
 
     def prompts(self, index: int) -> int:
         """How many prompts attempt ``index`` carried."""

@@ -25,7 +25,8 @@ from journeybatch.pilot import Findings, Pilot, draw, find, form
 from journeybatch.planning import pack_counter
 from journeybatch.records import Prompt, Request
 from journeybatch.results import Replies
-from journeybatch.standing import Standing, scores_of
+from journeybatch.standing import Standing
+from journeybatch.states import scores_of
 from journeybatch.survey import Survey
 from journeybatch.tally import tally
 

@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 from journeybatch import yamlfile
 from journeybatch.catalog import Credits
+from journeybatch.concurrency import Concurrency
 from journeybatch.errors import SpecError
 from journeybatch.loading import checked
 from journeybatch.sections import Limits, Retry, Section
-from journeybatch.shapes import Concurrency, EnvName, Hosts, KeyFilePath, Origin, Prices
+from journeybatch.shapes import EnvName, Hosts, KeyFilePath, Origin, Prices
 
 
 @dataclass(frozen=True, slots=True)

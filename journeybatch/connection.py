@@ -12,7 +12,6 @@ import httpx
 import msgspec
 
 from journeybatch.client import Client, Endpoint
-from journeybatch.dispatch import connected
 from journeybatch.errors import JobError, Outage
 from journeybatch.job import World
 from journeybatch.preparation import Options, Prepared
@@ -24,6 +23,21 @@ if TYPE_CHECKING:
 
 IN_PROCESS = "http://127.0.0.1/api/v1"
 """Where an emulator listens that is handed in as a transport."""
+
+
+@asynccontextmanager
+async def connected(
+    endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None, timeout_s: float, proxy: str | None
+) -> AsyncIterator[Client]:
+    """A client over ``transport``, or over lanes of our own (through ``proxy``, over httpx's)."""
+    from journeybatch.transport import LaneTransport
+
+    if transport is None:
+        transport = LaneTransport() if proxy is None else httpx.AsyncHTTPTransport(proxy=proxy, trust_env=False)
+    async with AsyncExitStack() as stack:
+        client = Client(transport, endpoint, timeout_s=timeout_s)
+        stack.push_async_callback(client.aclose)
+        yield client
 
 
 class FarClient(Client):

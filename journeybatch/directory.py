@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from journeybatch.archive import mapped, read_history, received
+from journeybatch.archive import mapped, read_began, read_history, received
 from journeybatch.daybook import DAYBOOK
-from journeybatch.entries import Settled
+from journeybatch.entries import Began, Settled
 from journeybatch.errors import ApiFailure, Charge, OutputError
 from journeybatch.history import History
 from journeybatch.journal import BALLAST, NAME, Journal, open_journal
@@ -29,7 +29,7 @@ def read_directory(directory: Path, job: str) -> History:
     """
     journal = directory / NAME
     history = read_history(journal) if journal.exists() else History()
-    _check_owner(directory, job, history)
+    _check_owner(directory, job, history.began)
     return history
 
 
@@ -42,9 +42,10 @@ def open_directory(directory: Path, job: str, *, fresh: bool = False) -> Journal
         OutputError, RunLocked, DiskFull: see ``open_journal``.
     """
     beside = _move_aside(directory, job) if fresh and (directory / NAME).exists() else None
-    read_directory(directory, job)
+    _check_owner(directory, job, _began(directory))
     journal = open_journal(directory)
     try:
+        _check_owner(directory, job, journal.history.began)  # before there was a lock, it was anybody's
         for daybook in beside.glob(f"{DAYBOOK}*") if beside else ():
             daybook.rename(directory / daybook.name)
         _settle_left_over(journal)
@@ -66,20 +67,24 @@ def discard_if_unused(journal: Journal) -> None:
             return  # something else lives there
 
 
-def _check_owner(directory: Path, job: str, history: History) -> None:
-    if history.began is not None and history.began.job != job:
+def _began(directory: Path) -> Began | None:
+    journal = directory / NAME
+    return read_began(journal) if journal.exists() else None
+
+
+def _check_owner(directory: Path, job: str, began: Began | None) -> None:
+    if began is not None and began.job != job:
         raise OutputError(
-            f"{directory}: belongs to the job {history.began.job!r}, not to {job!r}; "
-            "give this job an `output` of its own"
+            f"{directory}: belongs to the job {began.job!r}, not to {job!r}; give this job an `output` of its own"
         )
-    if history.began is None and (directory / "results.parquet").exists():
+    if began is None and (directory / "results.parquet").exists():
         raise OutputError(f"{directory}: has a results.parquet but no journal of ours; choose another `output`")
 
 
 def _move_aside(directory: Path, job: str) -> Path:
     """Rename ``directory`` while its lock is held, so that no run is moved from under its process. Returns where it
     is now."""
-    read_directory(directory, job)
+    _check_owner(directory, job, _began(directory))
     journal = open_journal(directory)
     try:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")

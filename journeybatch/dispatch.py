@@ -5,22 +5,21 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import anyio
 import anyio.abc
-import httpx
 import msgspec
 
 from journeybatch.accounted import accounted
 from journeybatch.attempts import FREE, UNKNOWN
 from journeybatch.canary import ALIKE
-from journeybatch.client import Client, Endpoint
+from journeybatch.client import Client
+from journeybatch.concurrency import InFlight
 from journeybatch.deadline import GRACE_S as LAST_S
 from journeybatch.delivery import Delivery
-from journeybatch.entries import GivenUp, Split
+from journeybatch.entries import Decided, GivenUp, Split
 from journeybatch.errors import ApiFailure, DeadlinePassed, RunStopped, TooManyFailures
 from journeybatch.history import History
 from journeybatch.journal import Journal
@@ -49,7 +48,7 @@ class Terms(msgspec.Struct, frozen=True):
     after which a row is not done with.
     """
 
-    concurrency: int
+    concurrency: InFlight
     limits: Limits
     retry: Retry
     bills_errors: bool
@@ -61,7 +60,8 @@ class Terms(msgspec.Struct, frozen=True):
 
 class Ending(msgspec.Struct):
     """How dispatching ended: stopped for a reason, by a signal number, or neither; the account's balances, and what
-    they say of the ledger; what came of the sinks; what each worker elsewhere did."""
+    they say of the ledger; what came of the sinks; what each worker elsewhere did; what was ``found`` of the
+    endpoint."""
 
     stop: RunStopped | None = None
     signal: int | None = None
@@ -70,6 +70,7 @@ class Ending(msgspec.Struct):
     reconciliation: Reconciliation | None = None
     deliveries: list[Delivery] = []
     workers: list[dict[str, Any]] = []
+    found: Decided | None = None
 
 
 class Dispatch:
@@ -84,9 +85,8 @@ class Dispatch:
     def __init__(
         self, journal: Journal, ledger: Ledger, numbers: Numbers, terms: Terms, sharers: dict[bytes, int]
     ) -> None:
-        per_minute = terms.limits.requests_per_minute
         self.journal, self.ledger, self.numbers, self.terms = journal, ledger, numbers, terms
-        self.limiter = Limiter(terms.concurrency, requests_per_minute=per_minute, rng=terms.rng)
+        self.limiter = Limiter(terms.concurrency, requests_per_minute=terms.limits.requests_per_minute, rng=terms.rng)
         self.ending = Ending()
         self.more = False
         self.trial = False
@@ -142,7 +142,7 @@ class Dispatch:
                 try:
                     for requests in rounds:
                         self._too_large = 0
-                        await run_lanes(requests, work, lanes=terms.concurrency, stop=self._round_is_over)
+                        await run_lanes(requests, work, lanes=terms.concurrency.most, stop=self._round_is_over)
                         if self._over:
                             break
                 except RunStopped as stop:
@@ -150,6 +150,7 @@ class Dispatch:
             if self.ending.signal is None:
                 await self._reconcile(client)
             background.cancel_scope.cancel()
+        self.ending.found = self.limiter.found
         return self.ending
 
     def _round_is_over(self) -> bool:
@@ -283,18 +284,3 @@ def _late(history: History, since: float) -> int:
 async def _end_after(seconds: float, scope: anyio.CancelScope) -> None:
     await anyio.sleep(seconds)
     scope.cancel()
-
-
-@asynccontextmanager
-async def connected(
-    endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None, timeout_s: float, proxy: str | None
-) -> AsyncIterator[Client]:
-    """A client over ``transport``, or over lanes of our own (through ``proxy``, over httpx's)."""
-    from journeybatch.transport import LaneTransport
-
-    if transport is None:
-        transport = LaneTransport() if proxy is None else httpx.AsyncHTTPTransport(proxy=proxy, trust_env=False)
-    async with AsyncExitStack() as stack:
-        client = Client(transport, endpoint, timeout_s=timeout_s)
-        stack.push_async_callback(client.aclose)
-        yield client

@@ -163,6 +163,15 @@ class Delivered(Entry, frozen=True, tag=13):
     at: float
 
 
+class Compacted(Entry, frozen=True, tag=14):
+    """First in a file that took the place of the journal ``id``, and goes by that name still, without so many
+    ``replies``: answers that had become too old."""
+
+    id: bytes
+    replies: int
+    at: float
+
+
 AnyEntry = (
     Began
     | Intent
@@ -177,6 +186,7 @@ AnyEntry = (
     | Tried
     | Decided
     | Delivered
+    | Compacted
 )
 
 encode = msgspec.msgpack.Encoder().encode

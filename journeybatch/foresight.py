@@ -37,7 +37,7 @@ def plan_job(
     read before can be read no more; ``standing``: where the rows stand now, if that is known. Raises OutputError for a
     file of the day's credits that is foreign or damaged."""
     standing, sizing = standing or job.stand(history, surveyed, now), job.sizing(history)
-    planned = plan(surveyed, standing, job.asks, sizing, concurrency=job.spec.concurrency, history=history)
+    planned = plan(surveyed, standing, job.asks, sizing, concurrency=job.spec.concurrency.most, history=history)
     if job.rows(history) is None:
         planned = _with_pilot(job, planned, foresee_pilot(job, history, surveyed, standing, job.spec.output / NAME))
     planned = msgspec.structs.replace(planned, edited=asked_again(job, planned, surveyed, history, reparsed))

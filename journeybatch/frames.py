@@ -13,16 +13,19 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from zlib import crc32
 
+import msgspec
+
 MAGIC = b"\xabJBj"
 _HEAD = struct.Struct("<4sII")
 _BODY = struct.Struct("<Q8s")
+_ALL = struct.Struct("<4sIIQ8s")
 OVERHEAD = _HEAD.size + _BODY.size
 LONGEST = 64 * 2**20
 """No payload is longer: replies are capped far below it."""
 _ID_AT = OVERHEAD - 8
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One record: the ``offset`` of its frame in bytes, its ``sequence`` number and its ``payload``."""
 
     offset: int
@@ -52,22 +55,34 @@ def unpack(buffer: memoryview, offset: int) -> tuple[int, bytes, bytes] | None:
     view that outlived the map of its file could not be closed."""
     if len(buffer) - offset < OVERHEAD:
         return None
-    magic, length, checksum = _HEAD.unpack_from(buffer, offset)
+    magic, length, checksum, sequence, journal_id = _ALL.unpack_from(buffer, offset)
     start, end = offset + _HEAD.size, offset + OVERHEAD + length
     if magic != MAGIC or length > LONGEST or end > len(buffer) or crc32(buffer[start:end], length) != checksum:
         return None
-    sequence, journal_id = _BODY.unpack_from(buffer, start)
-    return sequence, journal_id, bytes(buffer[start + _BODY.size : end])
+    return sequence, journal_id, bytes(buffer[offset + OVERHEAD : end])
+
+
+def length_at(buffer: memoryview, offset: int) -> int:
+    """How many bytes the frame takes that stands at ``offset``."""
+    length: int = _HEAD.unpack_from(buffer, offset)[1]
+    return OVERHEAD + length
 
 
 def scan(buffer: memoryview, journal_id: bytes) -> Iterator[Frame | Gap]:
     """All frames of a journal in order, and the gaps between them. What follows the last frame is no gap: it is
     the torn tail, which begins where the last frame ends."""
     offset, expected = 0, 0
-    while (found := _next(buffer, offset, expected, journal_id)) is not None:
+    while True:
+        frame = unpack(buffer, offset)
+        if frame is not None and frame[0] == expected and frame[1] == journal_id:  # nearly always
+            yield Frame(offset, expected, frame[2])
+            offset, expected = offset + OVERHEAD + len(frame[2]), expected + 1
+            continue
+        found = _next(buffer, offset, expected, journal_id)
+        if found is None:
+            return
         start, sequence, payload = found
-        if start > offset or sequence > expected:
-            yield Gap(offset, start, sequence - expected)
+        yield Gap(offset, start, sequence - expected)
         yield Frame(start, sequence, payload)
         offset, expected = start + OVERHEAD + len(payload), sequence + 1
 

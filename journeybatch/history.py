@@ -12,6 +12,7 @@ from journeybatch.entries import (
     AnyEntry,
     Began,
     Borrowed,
+    Compacted,
     Decided,
     Delivered,
     Finished,
@@ -34,7 +35,8 @@ packs at all costs a quarter more than one request per row, where halves would c
 
 
 class History:
-    """All that a journal tells. ``end`` is where its last whole frame ends, in bytes; ``gaps`` are damage before it.
+    """All that a journal tells. ``id`` is its name, for ever; ``frames_id`` what this file's frames carry: another one
+    once the journal was compacted. ``end`` is where its last whole frame ends, in bytes; ``gaps`` are damage before it.
 
     ``unjudged`` are attempts whose reply is there but whose settlement is not: it can be read off the reply.
     ``emulated`` tells whether an emulator answered anything. ``rooms`` tells of keys that got no answer in a pack how
@@ -46,6 +48,7 @@ class History:
 
     def __init__(self) -> None:
         self.id = b""
+        self.frames_id = b""
         self.end = 0
         self.size = 0
         self.sequence = 0
@@ -102,7 +105,7 @@ class History:
         else:
             self._fold_rare(entry, offset)
 
-    def _fold_rare(self, entry: AnyEntry, offset: int) -> None:
+    def _fold_rare(self, entry: AnyEntry, offset: int) -> None:  # noqa: PLR0912  one branch for each kind of entry
         if isinstance(entry, GivenUp):
             for key in _split(entry.keys):
                 self.given_up[key] = (entry.error, entry.message)
@@ -122,6 +125,8 @@ class History:
                 self.read_again(index, entry.reading, entry.codes, entry.senses)
         elif isinstance(entry, Borrowed):
             self._borrow(entry, offset)
+        elif isinstance(entry, Compacted):
+            self.id = entry.id
         elif isinstance(entry, Began):
             self._begin(entry)
         elif isinstance(entry, Finished) and self.runs and self.runs[-1].number == entry.run:

@@ -15,10 +15,12 @@ from typing import Any
 from journeybatch.records import Message
 
 KEY_BYTES = 16
+Key = Callable[[Sequence[Message], int], bytes]
+"""What makes a 16-byte content key of messages and a label; label 0 is the ordinary case."""
 
 
-def keys_for(provider: str, model: str, parameters: Mapping[str, Any]) -> Callable[[Sequence[Message], int], bytes]:
-    """A function from (messages, label) to a 16-byte content key; label 0 is the ordinary case."""
+def keys_for(provider: str, model: str, parameters: Mapping[str, Any]) -> Key:
+    """The function that makes the keys of what one model is asked."""
     asked = json.dumps(_canonical(parameters), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     prefix = blake2b(digest_size=KEY_BYTES, person=b"journeybatch-1")
     for part in (provider, model, asked):

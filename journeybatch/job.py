@@ -34,7 +34,8 @@ from journeybatch.reading import Reader
 from journeybatch.records import Price, Prompt, Request
 from journeybatch.results import check_collisions, result_columns
 from journeybatch.spec import JobSpec, variants
-from journeybatch.standing import Policy, Standing, stand
+from journeybatch.standing import Standing, stand
+from journeybatch.states import Policy
 from journeybatch.survey import Survey
 from journeybatch.ways import Tier, Way, named, parameters_of
 

@@ -30,6 +30,8 @@ from journeybatch.history import History
 
 NAME = "journal"
 BALLAST = ".ballast"
+ASIDE = ".journal.tmp"
+"""Where a journal is written anew, to take the place of the old one."""
 BALLAST_BYTES = 4 * 2**20
 SYNC_WITHIN_S = 0.05
 SYNC_EVERY = 512
@@ -59,7 +61,8 @@ class Journal:
         self.broken: OSError | None = None
         self.sequence = history.sequence
         self.end = history.end
-        self._id = history.id = history.id or secrets.token_bytes(8)
+        self._id = history.frames_id = history.frames_id or secrets.token_bytes(8)
+        history.id = history.id or self._id
         self._sync = sync
         self._buffer: list[bytes] = []
         self._written = history.end
@@ -214,6 +217,7 @@ def open_journal(directory: Path, sync: Sync = sync_in_thread) -> Journal:
             history = read_history(path)
             if history.size > history.end:
                 os.ftruncate(fd, history.end)
+            (directory / ASIDE).unlink(missing_ok=True)  # of a run that was killed over it
             _lay_ballast(directory)
             os.fsync(fd)  # a killed run may have written what it did not live to sync
             for each in (directory, *directory.parents)[: made + 1]:

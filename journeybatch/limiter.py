@@ -8,18 +8,22 @@ how late news is told from fresh: what began before the breaker last changed say
 from __future__ import annotations
 
 import random
-from typing import NamedTuple
 
 import anyio
 
 from journeybatch.breaker import Breaker
 from journeybatch.canary import Canary, Rejections
+from journeybatch.concurrency import InFlight
+from journeybatch.entries import Decided
 from journeybatch.errors import STOPS, ApiFailure, JourneybatchError, Outage, RunStopped, WorkerLost
+from journeybatch.gauge import Gauge
 from journeybatch.pace import Pace
-from journeybatch.pause import Pause
+from journeybatch.pause import ABSURD_S, Pause
 from journeybatch.records import Completion, Request, Send
+from journeybatch.setback import Setback
 from journeybatch.turns import Drained, Turns
 from journeybatch.window import Window
+from journeybatch.wish import exhausted_s
 
 RAMP_FROM = 2  # starts after an outage, beside the two that the probe's success earns
 RAMP_S = 60.0  # how long a failure on that ramp is still blamed on the outage
@@ -27,39 +31,19 @@ FIRST_ROUND = 20  # starts after a canary that failed: what the breaker needs to
 NEVER = float("inf")
 
 
-class Setback(NamedTuple):
-    """A failed attempt: its stamp, when it began and ended."""
-
-    stamp: int
-    request: Request
-    failure: ApiFailure
-    began: float
-    now: float
-
-    @property
-    def throttled(self) -> bool:
-        return self.failure.then == "pause"
-
-    @property
-    def unsent(self) -> bool:
-        """Whether nothing left the machine: connection refused, DNS, TLS."""
-        failure = self.failure
-        return failure.then == "retry" and failure.charge == "free" and failure.status is None
-
-
 class Limiter:
-    """Admission for one run against one endpoint, at most ``concurrency`` in flight at a time."""
+    """Admission for one run against one endpoint, with no more than ``concurrency`` in flight at a time."""
 
-    def __init__(self, concurrency: int, *, requests_per_minute: int | None = None, rng: random.Random) -> None:
-        self._limit = concurrency
-        self._window = Window(concurrency)
-        self._breaker = Breaker(several=max(3, min(8, concurrency)))
+    def __init__(self, concurrency: InFlight, *, requests_per_minute: int | None = None, rng: random.Random) -> None:
+        self._limit = concurrency.most
+        self._window = Gauge(self._limit) if concurrency.auto else Window(self._limit)
+        self._breaker = Breaker(several=max(3, min(8, self._limit)))
         self._pace = Pace(requests_per_minute) if requests_per_minute else None
         self._pause = Pause(rng)
         self._canary = Canary()
         self._rejections = Rejections()
         self._turns = Turns(self)
-        self._begun: dict[int, float] = {}  # what is in flight: stamp → when it began
+        self._begun: dict[int, tuple[float, int]] = {}  # in flight: stamp → when it began, beside how many others
         self._stamp = 0
         self._since = 0  # what began up to here is from before the breaker last changed
         self._fresh = 0  # in flight and begun later: only these fill the window; idle while the breaker is open
@@ -87,6 +71,14 @@ class Limiter:
     def paused_until(self) -> float | None:
         """The end of the pause, in seconds of the loop's clock; it may have passed."""
         return self._pause.until
+
+    @property
+    def found(self) -> Decided | None:
+        """How many requests at a time the endpoint has turned out to have a use for, where that was looked for."""
+        if not isinstance(self._window, Gauge):
+            return None
+        why = f"the last size was {self.window} in flight: {self._window.why}"
+        return Decided("concurrency", b"", self.window, why, 0.0)
 
     # -- the door
 
@@ -140,9 +132,12 @@ class Limiter:
 
     # -- how an attempt ends: one of these four, once
 
-    def succeeded(self, stamp: int, request: Request) -> None:
-        """It brought a completion."""
+    def succeeded(self, stamp: int, request: Request, wish_s: float | None = None) -> None:
+        """It brought a completion, and perhaps the news that for ``wish_s`` seconds no more requests are allowed."""
         now = anyio.current_time()
+        if wish_s:
+            self._pause.extend(now + min(wish_s, ABSURD_S))
+            self._look()
         self._leave(stamp)
         self._succeeded = True
         self._rejections.clear()
@@ -152,7 +147,7 @@ class Limiter:
     def failed(self, stamp: int, request: Request, failure: ApiFailure) -> RunStopped | None:
         """It failed: the reason to stop the run, if it is one. May change the failure's ``then`` and ``counted``."""
         now = anyio.current_time()
-        stop = self._judge(Setback(stamp, request, failure, self._leave(stamp), now))
+        stop = self._judge(Setback(stamp, request, failure, *self._leave(stamp), now))
         if stop is not None:
             self._close(stop)
         self._look()
@@ -201,12 +196,12 @@ class Limiter:
         if news:
             self._window.ramp(1)
             if not self._breaker.open:
-                self._window.shrink()
+                self._window.shrink(setback.now, setback.beside)
         return news
 
     def _endured(self, setback: Setback, news: bool) -> RunStopped | None:
         """A failure that may befall any request: is it this one's own, the endpoint's, or the end?"""
-        stamp, request, failure, _, now = setback
+        stamp, request, failure, _, _, now = setback
         overdue, breaker = self._overdue(setback), self._breaker
         opened = breaker.failed(now, stamp, request, overdue=overdue, throttled=setback.throttled, news=news)
         if failure.retry_after_s is not None:
@@ -225,7 +220,7 @@ class Limiter:
         """How many began after the streak's first failure and have outlived what this one's failure took."""
         first = self._breaker.streak.first
         before = setback.now - 1.5 * (setback.now - setback.began)
-        return sum(first < stamp and began < before for stamp, began in self._begun.items()) if first else 0
+        return sum(first < stamp and began < before for stamp, (began, _) in self._begun.items()) if first else 0
 
     def _answered(self, stamp: int, request: Request, now: float) -> None:
         """The endpoint works."""
@@ -236,7 +231,7 @@ class Limiter:
         if stamp > self._since:
             self._revived(stamp, request, now)
         if self._pause.over(now):
-            self._window.answered()
+            self._window.answered(now, self._fresh)
         else:
             self._window.failed()  # what comes in while everybody pauses must not earn a rush after it
 
@@ -253,12 +248,12 @@ class Limiter:
 
     def _start(self, now: float) -> int:
         self._stamp += 1
+        self._begun[self._stamp] = (now, self._fresh)
         self._fresh += 1
-        self._begun[self._stamp] = now
         self._window.start()
         return self._stamp
 
-    def _leave(self, stamp: int) -> float:
+    def _leave(self, stamp: int) -> tuple[float, int]:
         if stamp > self._since:
             self._fresh -= 1
         return self._begun.pop(stamp)
@@ -294,7 +289,7 @@ def limited(send: Send, limiter: Limiter) -> Send:
         except BaseException:
             limiter.release(stamp)
             raise
-        limiter.succeeded(stamp, request)
+        limiter.succeeded(stamp, request, exhausted_s(completion.headers))
         return completion
 
     return admitted

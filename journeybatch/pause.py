@@ -39,6 +39,10 @@ class Pause:
         self.until = max(self.until or 0.0, now + max(own, min(wish_s or 0.0, ABSURD_S)))
         return news
 
+    def extend(self, until: float) -> None:
+        """Nobody starts before ``until``: the server said so in good time."""
+        self.until = max(self.until or 0.0, until)
+
     def answered(self, stamp: int) -> None:
         """An attempt was answered."""
         # One level only, so that the right length for a server that names none is found and kept.

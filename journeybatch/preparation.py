@@ -31,6 +31,7 @@ from journeybatch.reconciliation import credits_text
 from journeybatch.results import Counts, count
 from journeybatch.reuse import Library
 from journeybatch.spec import JobSpec
+from journeybatch.standing import Standing
 from journeybatch.summary import read_summary, write_json, write_text
 from journeybatch.survey import Survey
 
@@ -59,7 +60,8 @@ class Prepared(msgspec.Struct, frozen=True):
 
     ``began_with`` is what the summary said of credits when this run, if it is carried on, was last at work. ``news``
     is what the journal has yet to be told, ``at`` when all this was found out, in Unix seconds; ``environ`` has what
-    addresses of sinks leave to it; ``until`` is the deadline, in Unix seconds, as it was meant when all this began.
+    addresses of sinks leave to it; ``until`` is the deadline, in Unix seconds, as it was meant when all this began;
+    ``standing`` says where the rows stand, where nothing of this run can change that.
     """
 
     job: Job
@@ -74,6 +76,7 @@ class Prepared(msgspec.Struct, frozen=True):
     at: float
     environ: Mapping[str, str]
     until: float | None
+    standing: Standing | None = None
 
 
 def plan_only(spec: JobSpec, world: World, options: Options) -> tuple[Job, Plan, Survey, History]:
@@ -139,8 +142,10 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
         counts = count(standing.facts, journal.history)
         earlier = read_summary(spec.output) or {}
         began_with = earlier.get("credits", {}) if earlier.get("run") == run and journal.history.attempts else {}
+        environ, settled = world.environ, not planned.requests and not news and spec.max_age is None
+        at_rest = standing if settled else None
         return Prepared(
-            job, endpoint, journal, surveyed, planned, counts, run, began_with, news, now, world.environ, until
+            job, endpoint, journal, surveyed, planned, counts, run, began_with, news, now, environ, until, at_rest
         )
     except BaseException:
         discard_if_unused(journal)

@@ -157,7 +157,7 @@ def plain_line(numbers: Numbers, ledger: Ledger, limiter: Limiter, seconds: floa
 def _facts(numbers: Numbers, ledger: Ledger, limiter: Limiter) -> str:
     spent = f"{ledger.spent}" + (f"+{ledger.unknown}?" if ledger.unknown else "")
     facts = [
-        f"{limiter.in_flight} in flight",
+        f"{limiter.in_flight} in flight" + (f" of {limiter.window}" if limiter.found else ""),
         f"{numbers.failed} failed",
         f"{spent} of {ledger.cap} credits" if ledger.cap is not None else f"{spent} credits",
     ]

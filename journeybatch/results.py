@@ -222,7 +222,7 @@ def _answers(view: View, facts: pl.DataFrame, first: int, replies: Replies) -> p
         "jb_variant": [view.variants[place % width // samples] for place in places] if view.variants else None,
         "jb_sample": [place % samples for place in places],
         "jb_key": facts["key"].bin.encode("hex"),
-        "jb_status": facts["status"],
+        "jb_status": facts["status"].cast(pl.String),
         "jb_error": _or(in_doubt, IN_DOUBT[0], facts["error"]),
         "jb_error_message": _or(in_doubt, IN_DOUBT[1], facts["message"]),
         "jb_text": [one and one[2].text for one in found],

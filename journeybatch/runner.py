@@ -19,6 +19,7 @@ import anyio
 import msgspec
 
 from journeybatch.client import Client
+from journeybatch.compaction import close
 from journeybatch.connection import client_of, workers_of
 from journeybatch.daybook import Daybook, open_daybook
 from journeybatch.delivery import deliver, undelivered
@@ -78,7 +79,7 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
     history = journal.history
     counts, hindsight = ready.counts, None
     try:
-        standing = ready.job.stand(history, ready.surveyed)
+        standing = ready.standing or ready.job.stand(history, ready.surveyed)
         if ending.stop is None and ending.signal is None:
             give_up_lost(ready, standing)
         if spec.retry.on_unknown == "fail":
@@ -93,7 +94,7 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
         journal.flush()
         if ending.signal is None:
             hindsight = look_back(history, ready.run, ready.surveyed, standing, ready.job.asks)
-            counts = write_views(ready.job, history, journal.path, ready.surveyed, standing)
+            counts = write_views(ready.job, history, journal.path, ready.surveyed, standing, anew=False)
         if ending.signal is None and ending.stop is None:
             ending.deliveries = deliver(spec.sinks, spec.output / RESULTS, journal, ready.environ)
             ending.stop = undelivered(ending.deliveries)
@@ -112,7 +113,8 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
         write_json(spec.output / SUMMARY, summary)
     except OSError:
         code = code or 3
-    journal.close()
+    at_rest = ending.signal is None and ending.stop is None
+    close(journal, ready.job.since(history) if at_rest else None)
     message = str(ending.stop) if ending.stop else None
     if ending.signal is not None:
         message = "by a signal: run again to carry on, or `journeybatch export` to see the results so far"
@@ -246,7 +248,7 @@ def _summary(
         seconds=round(ended - run.began_at, 3) if run else 0.0,
         stopped_by=ending.stop.reason if ending.stop else "signal" if ending.signal else None,
         exit_code=exit_code,
-        decisions=[_told(found) for found in job.decisions(history, ready.surveyed)],
+        decisions=[_told(found) for found in [*job.decisions(history, ready.surveyed), ending.found] if found],
         costs=hindsight.costs if hindsight else None,
         models=hindsight.models if hindsight else None,
         failures=hindsight.failures if hindsight else None,

@@ -253,7 +253,6 @@ Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], Field(stric
 Name = Annotated[str, AfterValidator(_name)]
 Text = Annotated[str, Field(min_length=1)]
 Words = Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
-Concurrency = Annotated[int, Field(ge=1, le=4096)]
 Credits = Annotated[
     int | tuple[int, int],
     PlainValidator(_credits, json_schema_input_type=int | tuple[int, int]),

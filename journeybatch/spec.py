@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, JsonValue, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
+from journeybatch.concurrency import Concurrency, InFlight
 from journeybatch.economy import Age, Answer, Escalate, Guarantee, Models, Pack, expand_guarantee, expand_pack
 from journeybatch.escalation import DEFAULT, Rules, rules_of
 from journeybatch.outlets import Notify, Sinks
@@ -29,7 +30,6 @@ from journeybatch.sections import (
     expand_prompt,
 )
 from journeybatch.shapes import (
-    Concurrency,
     Directories,
     Directory,
     Name,
@@ -103,7 +103,12 @@ class JobSpec(Section):
         description="Sent with every request as they stand; what is absent stays absent.",
         examples=[{"temperature": 0.2, "max_tokens": 200}],
     )
-    concurrency: Concurrency = Field(default=16, description="Most requests in flight.", examples=[32])
+    concurrency: Concurrency = Field(
+        default=InFlight(16),
+        description="Most requests in flight: N; `auto` or {auto: N}: as many as the endpoint has a use for, up to 256 "
+        "or N.",
+        examples=[32],
+    )
     answer: Answer = Field(default=Answer(), description="How a reply's text becomes columns.")
     pack: Annotated[Pack, Shorthand(expand_pack, ("string", "integer"))] = Field(
         default=Pack(), description="Rows per request: N, {rows: N, characters: M} or `auto`.", examples=[20]

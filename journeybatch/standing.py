@@ -8,46 +8,23 @@ model that gave one.
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from journeybatch.asking import Step
-from journeybatch.escalation import Rules
 from journeybatch.history import History
+from journeybatch.states import ANSWERED, FAILED, HELD, OPEN, Policy, states_of
 from journeybatch.survey import Survey
-from journeybatch.tally import by_row, by_use, tally
-from journeybatch.verdict import DECLINED, ERRORS, INVALID, READABLE, REFUSED
+from journeybatch.tally import by_row, by_use, sharing
 
 if TYPE_CHECKING:
     import polars as pl
 
-OPEN, ANSWERED, FAILED, HELD = range(4)
-"""What a key has come to at its step. Open: to be asked. Failed: given up, or answered as often as the job allows and
-never so that it could be read. Held: in doubt, and the job wants that left alone."""
-
-
-_OF_KEYS = (
-    *("key", "attempts", "credits", "unknown", "answer", "sense", "borrowed", "last", "doubt"),
-    *("state", "up", "unbound", "error", "message", "sealed", "unfit", "declined"),
-)
-
-
-_DOUBTS = {"hold": "doubt", "fail": "doubted"}  # what failed by a doubt may be asked again, once that is wanted
-
-
-class Policy(msgspec.Struct, frozen=True):
-    """What a job makes of what it heard: the ``rules`` of its cascade, how often a prompt is asked until its reply
-    can be read (``tries``), what becomes of keys in doubt (``on_unknown``), since when (Unix seconds) an answer is not
-    too old, and the ``bound`` of the score that the rules look at (None: it is yet to be found)."""
-
-    rules: Rules = Rules()
-    tries: int = 1
-    on_unknown: Literal["retry", "hold", "fail"] = "retry"
-    since: float | None = None
-    bound: float | None = None
+ROWS = 500_000
+"""How many rows are looked at together: on the way, they take ten times the room that what comes out of it takes."""
+STATUSES = ("answered", "failed", "pending")
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -77,10 +54,49 @@ def stand(
     each way of asking, where there are several."""
     import polars as pl
 
-    states = _states(history, policy)
-    top, several = _tops(surveyed, tops or [steps[-1].tier]), len(tops) > 1
+    states, several = states_of(history, policy), len(tops) > 1
+    top = _tops(surveyed, tops or [steps[-1].tier])
+    shared = [sharing(keys) for keys in surveyed.steps]
+    parts, used = [], []
+    for at in range(0, surveyed.rows, ROWS) or [0]:
+        here = [each.slice(at, ROWS) for each in shared]
+        part, reached = _part(steps, here, states, top.slice(at, ROWS), several=several)
+        parts.append(part)
+        used.append(reached)
+    facts = pl.concat([part.facts for part in parts])
+    if several:
+        way = pl.int_range(surveyed.rows, eager=True) % surveyed.width // surveyed.samples
+        uses = by_use(list(zip(surveyed.steps, _joined(used), strict=True)), states, way)
+        facts = facts.with_columns(uses.drop("row"))
+    climbed = zip(*(part.climbed for part in parts), strict=True)
+    return Standing(
+        facts,
+        wanted=_joined([part.wanted for part in parts]),
+        lost=list(dict.fromkeys(each for part in parts for each in part.lost)),
+        held=list(dict.fromkeys(each for part in parts for each in part.held)),
+        stay=_joined([part.stay for part in parts]),
+        ahead=_joined([part.ahead for part in parts]),
+        climbed=[(sum(up for up, _ in each), sum(done for _, done in each)) for each in climbed],
+        unbound=sum(part.unbound for part in parts),
+    )
+
+
+def _joined(parts: Iterable[list[pl.Series]]) -> list[pl.Series]:
+    """Per step, what is there of it in each part."""
+    import polars as pl
+
+    return [pl.concat(step) for step in zip(*parts, strict=True)]
+
+
+def _part(
+    steps: Sequence[Step], shared: Sequence[pl.DataFrame], states: pl.DataFrame, top: pl.Series, *, several: bool
+) -> tuple[Standing, list[pl.Series]]:
+    """Where some of the rows stand, those whose keys of each step are ``shared`` with so many others; and, if ways are
+    ``several``, at which steps they got that far."""
+    import polars as pl
+
     none = pl.lit(None, pl.Int64)
-    rows = surveyed.keys.rename("key").to_frame()
+    rows = shared[0].select("key")
     rows = rows.with_columns(
         *(pl.lit(0, pl.Int64).alias(name) for name in ("attempts", "credits", "unknown")),
         *(pl.lit(False).alias(name) for name in ("done", "doubt", "again", "raised", "declined")),
@@ -92,46 +108,49 @@ def stand(
         reach=pl.col("key").is_not_null(),
         sense=pl.lit(0, pl.UInt64),
     )
-    found = Standing(rows, [], [], [], [], [], [])
+    found, unbound = Standing(rows, [], [], [], [], [], []), 0
+    used: list[pl.Series] = []
     fresh: list[pl.Series] = []
-    unbound = 0
-    used: list[tuple[pl.Series, pl.Series]] = []
     opened: list[pl.Series] = []
-    moving = surveyed.keys.is_not_null()
-    for number, (step, keys) in enumerate(zip(steps, surveyed.steps, strict=True)):
+    moving = rows["key"].is_not_null()
+    for number, (step, here) in enumerate(zip(steps, shared, strict=True)):
         if step.tier and not step.sample:
             found.climbed.append(_climbed(rows, step.tier - 1))
             rows = _climb(rows, step.tier)
         last = number + 1 == len(steps) or steps[number + 1].tier > step.tier
-        rows = rows.with_columns(
-            climbs=top > step.tier, ends=pl.lit(True) if last else surveyed.steps[number + 1].is_null()
-        )
-        rows = _take(rows, by_row(keys, states), number, first=not step.sample)
+        ends = pl.repeat(True, len(top), eager=True) if last else shared[number + 1]["key"].is_null()
+        rows = rows.with_columns(climbs=top > step.tier, ends=ends)
+        rows = _take(rows, by_row(here, states), number, first=not step.sample)
         if several:
-            used.append((keys, rows["@used"]))
+            used.append(rows["@used"])
         unbound += int((rows["unbound"] & ~rows["up"]).sum())
         fresh.append(rows["@state"].fill_null(OPEN) == OPEN)
-        opened.append(keys.is_first_distinct() & rows["open"])
+        opened.append((here["rank"] == 0) & rows["open"])
         lost = rows.filter("lost").select(here_key="@key", here_error="@error").unique(maintain_order=True)
         found.lost.extend(lost.rows())
-        found.held.extend(keys.filter(rows["held"]).unique(maintain_order=True))
+        found.held.extend(here["key"].filter(rows["held"]).unique(maintain_order=True))
         moving &= ~rows["held"]
     status = pl.when("answered").then(pl.lit("answered")).otherwise(pl.lit("failed"))
     found.wanted.extend(wanted & ~rows["done"] for wanted in opened)
     facts = rows.with_columns(answered=pl.col("answer").is_not_null() & pl.col("done")).select(
-        *("key", "attempts", "credits", "unknown", "answer", "answer_key", "step", "last", "doubt"),
+        "key",
+        pl.col("attempts").cast(pl.Int32),
+        *("credits", "unknown"),
+        pl.col("answer").cast(pl.Int32),
+        *("answer_key",) if len(steps) > 1 else (pl.col("key").alias("answer_key"),),
+        pl.col("step").cast(pl.Int16),
+        pl.col("last").cast(pl.Int32),
+        "doubt",
         *(pl.when(~pl.col("answered")).then(name).alias(name) for name in ("error", "message")),
         *(pl.col(name) & pl.col("answered") for name in ("again", "declined")),
-        status=pl.when("done").then(status).otherwise(pl.lit("pending")),
+        status=pl.when("done").then(status).otherwise(pl.lit("pending")).cast(pl.Enum(STATUSES)),
     )
-    for step, keys, is_open in zip(steps, surveyed.steps, fresh, strict=True):
-        asked = is_open & moving & (facts["status"] == "pending") & keys.is_first_distinct()
+    for step, here, is_open in zip(steps, shared, fresh, strict=True):
+        once = (here["rank"] == 0) & here["key"].is_not_null()
+        asked = is_open & moving & once & (facts["status"] == "pending")
         found.stay.append(asked & (rows["tier"] == step.tier))
         found.ahead.append(asked & (rows["tier"] <= step.tier))
-    if several:
-        way = pl.int_range(surveyed.rows, eager=True) % surveyed.width // surveyed.samples
-        facts = facts.with_columns(by_use(used, states, way).drop("row"))
-    return msgspec.structs.replace(found, facts=facts, unbound=unbound)
+    return msgspec.structs.replace(found, facts=facts, unbound=unbound), used
 
 
 def _climb(rows: pl.DataFrame, tier: int) -> pl.DataFrame:
@@ -211,61 +230,3 @@ def _take(rows: pl.DataFrame, at: pl.DataFrame, number: int, *, first: bool) -> 
             reach=pl.col("answered") & ~pl.col("up"),
         )
     )
-
-
-def _states(history: History, policy: Policy) -> pl.DataFrame:
-    """The tally with each key's ``state`` at its step, whether that sends it ``up`` where there is a way up, its
-    ``error`` and ``message``, and whether that stands in the journal (``sealed``)."""
-    import polars as pl
-
-    given_up = pl.DataFrame(
-        [(key, error, message) for key, (error, message) in history.given_up.items()],
-        schema={"key": pl.Binary, "given_up": pl.String, "message": pl.String},
-        orient="row",
-    )
-    answered = pl.col("code").is_in(READABLE).fill_null(False)
-    invalid = pl.col("invalid") >= policy.tries
-    rules = policy.rules
-    error = pl.coalesce(
-        "given_up",
-        pl.when(invalid).then(pl.lit(ERRORS[INVALID])).when(pl.col("refused")).then(pl.lit(ERRORS[REFUSED])),
-    )
-    excused = [name for name in ("invalid", "refusal") if name in rules.on]
-    wanting = pl.col("code").is_in(list(rules.up)).fill_null(False)
-    tallied = tally(history, policy.since)
-    unbound = pl.lit(bool(rules.score) and policy.bound is None)
-    if rules.score and policy.bound is not None:
-        scores = scores_of(tallied["sense"])
-        tallied = tallied.with_columns(low=~((scores >= policy.bound) & scores.is_not_nan()))
-        wanting |= pl.col("low").fill_null(True)
-    failing = pl.col("error").is_in(excused) | (~pl.col("error").is_in(["invalid", "refusal"]) & ("error" in rules.on))
-    return (
-        tallied.join(given_up, on="key", how="full", coalesce=True, maintain_order="left_right")
-        .with_columns(pl.col("refused", "unfit", "doubt", "doubted").fill_null(False), pl.col("invalid").fill_null(0))
-        .with_columns(error=error)
-        .with_columns(unfit=pl.col("unfit") & ~answered & pl.col("error").is_null() & ("invalid" in rules.on))
-        .with_columns(
-            state=pl.when(answered)
-            .then(ANSWERED)
-            .when(pl.col("error").is_not_null())
-            .then(FAILED)
-            .when(pl.col(_DOUBTS[policy.on_unknown]) if policy.on_unknown in _DOUBTS else False)
-            .then(HELD)
-            .otherwise(OPEN),
-            up=pl.when(answered).then(wanting).otherwise(failing.fill_null(False) | pl.col("unfit")),
-            unbound=answered & unbound,
-            sealed=pl.col("given_up").is_not_null(),
-            declined=(pl.col("code") == DECLINED).fill_null(False),
-        )
-        .select(*_OF_KEYS)
-    )
-
-
-def scores_of(senses: pl.Series) -> pl.Series:
-    """Scores (Float64) out of what answers are known by; not-a-number where there is none."""
-    import polars as pl
-
-    scores = array("d")
-    scores.frombytes(array("Q", senses.fill_null(0)).tobytes())
-    found = pl.Series(scores, dtype=pl.Float64)
-    return pl.select(pl.when(senses.fill_null(0) == 0).then(float("nan")).otherwise(found)).to_series()

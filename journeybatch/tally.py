@@ -101,16 +101,30 @@ def _part(credits: pl.Expr) -> pl.Expr:
     return total // among + (pl.col("place") < total % among).cast(pl.Int64)
 
 
-def by_row(keys: pl.Series, tallied: pl.DataFrame) -> pl.DataFrame:
-    """One row per input row, in order: the tally of its key, with ``credits`` and ``unknown`` the row's own share,
-    and ``again`` (Boolean): an earlier row has the same key."""
+def sharing(keys: pl.Series) -> pl.DataFrame:
+    """Of each row, how many others with the same key stand before it (``rank``), and how many rows have that key
+    (``sharers``); null keys are nobody's."""
     import polars as pl
 
-    rows = (
-        keys.rename("key")
-        .to_frame()
-        .with_columns(rank=pl.int_range(pl.len()).over("key"), sharers=pl.len().over("key").cast(pl.Int64))
+    once = keys.is_first_distinct()
+    alone = pl.DataFrame({"key": keys}).with_columns(rank=pl.lit(0, pl.Int32), sharers=pl.lit(1, pl.Int32))
+    again = keys.filter(~once & keys.is_not_null())
+    if again.is_empty():  # as a rule; to number all rows of a table by their keys takes long, and much room
+        return alone
+    named = pl.col("key").is_in(again.unique().implode())
+    rows = alone.with_row_index("row").filter(named)
+    rows = rows.select(
+        "row", rank=pl.int_range(pl.len(), dtype=pl.Int32).over("key"), sharers=pl.len().over("key").cast(pl.Int32)
     )
+    return alone.with_columns(alone[name].scatter(rows["row"], rows[name]) for name in ("rank", "sharers"))
+
+
+def by_row(shared: pl.DataFrame, tallied: pl.DataFrame) -> pl.DataFrame:
+    """One row per row of ``shared`` (see ``sharing``; any part of it), in order: the tally of its key, with ``credits``
+    and ``unknown`` the row's own share, and ``again`` (Boolean): an earlier row has the same key."""
+    import polars as pl
+
+    rows = shared.with_columns(pl.col("rank", "sharers").cast(pl.Int64))
     nothing = {
         "attempts": 0,
         "doubt": False,

@@ -78,8 +78,8 @@ class PromptTemplate:
 
     def render_batch(self, frame: pl.DataFrame) -> Iterator[tuple[Message, ...] | TemplateError]:
         """``render`` for every row of a frame, in order; a row's error is yielded in its place."""
-        names = self.variables
-        for cells in frame.select(names).iter_rows() if names else repeat((), frame.height):
+        columns = [frame[name].to_list() for name in self.variables]
+        for cells in zip(*columns, strict=True) if columns else repeat((), frame.height):
             try:
                 messages: tuple[Message, ...] | TemplateError = self._render(cells)
             except TemplateError as error:
@@ -87,12 +87,14 @@ class PromptTemplate:
             yield messages
 
     def _render(self, cells: Iterable[object]) -> tuple[Message, ...]:
-        present = {name: cell for name, cell in zip(self.variables, cells, strict=True) if cell is not None}
+        named = zip(self.variables, cells, strict=True)
         render = self._environment.render_template
         try:
-            context = {name: shown(cell) for name, cell in present.items()}
             if self._wants_row:
-                context["row"] = Fields(present)
+                present = {name: cell for name, cell in named if cell is not None}
+                context = {name: shown(cell) for name, cell in present.items()} | {"row": Fields(present)}
+            else:
+                context = {name: cell if type(cell) is str else shown(cell) for name, cell in named if cell is not None}
             texts = [render(name, **context) for name in self._names]
         except minijinja.TemplateError as error:
             raise TemplateError(_reason(error)) from None

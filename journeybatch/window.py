@@ -36,20 +36,23 @@ class Window:
         """One request was not answered; the ramp goes on all the same, with one at a time."""
         self._credit = max(1.0, self._credit)
 
-    def answered(self) -> None:
-        """One request was answered."""
-        if self.ramping:
-            self._credit = self._credit + 2 if self._credit + 2 < self.size else UNLIMITED
+    def answered(self, now: float, in_flight: int) -> None:
+        """One request was answered at ``now``, and so many others were in flight."""
+        self._climb()
         if self.size < self._limit:
             # The longer nothing was throttled the larger the steps: 1, 2, 3, … a round.
             self._calm += 1 / self.size
             self.size = min(self._limit, self.size + (1 + self._calm) / self.size)
 
-    def shrink(self) -> None:
-        """The server throttled."""
+    def shrink(self, now: float, in_flight: int) -> None:
+        """The server throttled a request that had begun beside so many others in flight."""
         self.size = max(1.0, self.size * SHRINK)
         self._calm = 0.0
 
     def ramp(self, start: int) -> None:
         """Let in ``start`` requests and then two for every answer."""
         self._credit = float(start)
+
+    def _climb(self) -> None:
+        if self.ramping:
+            self._credit = self._credit + 2 if self._credit + 2 < self.size else UNLIMITED

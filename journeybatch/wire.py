@@ -16,11 +16,9 @@ import msgspec
 
 from journeybatch.errors import ApiFailure, Charge, Then
 from journeybatch.records import Completion, Reply
-from journeybatch.wish import retry_after_s
+from journeybatch.wish import WISHES, exhausted_s, retry_after_s
 
-KEPT_HEADERS = frozenset(
-    ("content-type", "date", "location", "retry-after", "retry-after-ms", "x-journeybatch-emulator", "x-request-id")
-)
+KEPT_HEADERS = frozenset(("content-type", "date", "location", *WISHES, "x-journeybatch-emulator", "x-request-id"))
 """The response headers that are journalled with a reply."""
 
 _CONTROL = re.compile(
@@ -62,11 +60,12 @@ def _refused(completion: Completion, bills_errors: bool) -> ApiFailure:
     error = _error_object(completion.body)
     wish = retry_after_s(completion.headers)
     kind, then, stop = _meaning(status, (error.get("code"), error.get("type")), wish is not None)
+    patience = exhausted_s(completion.headers) if wish is None and then == "pause" else wish
     free = kind not in ("server_error", "timeout", "conflict")
     said = _complaint(error) or clean(completion.headers.get("location", "")) or excerpt(completion.body)
     message = f"HTTP {status}: {said}"
     charge: Charge = "free" if free and not bills_errors else "unknown"
-    return ApiFailure(kind, message, charge=charge, then=then, status=status, stopped_by=stop, retry_after_s=wish)
+    return ApiFailure(kind, message, charge=charge, then=then, status=status, stopped_by=stop, retry_after_s=patience)
 
 
 def _meaning(status: int, codes: tuple[Any, Any], waits: bool) -> tuple[str, Then, str | None]:

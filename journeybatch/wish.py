@@ -12,6 +12,14 @@ _DATE = re.compile(
     r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [0-9 ][0-9] [0-9:]{8} [1-9][0-9]{3}"  # asctime's, obsolete and still valid
 )
 
+LEFT = ("x-ratelimit-remaining-requests", "ratelimit-remaining")
+RESET = ("x-ratelimit-reset-requests", "ratelimit-reset")
+WISHES = ("retry-after", "retry-after-ms", *LEFT, *RESET)
+"""All headers that are looked at here."""
+
+_NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
+_SPAN = re.compile(rf"(?=.)(?:(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?(?:{_NUMBER}ms)?|{_NUMBER})")
+
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """The server's wish in seconds: ``retry-after-ms``, else ``Retry-After`` (RFC 9110, 10.2.3: seconds, or an
@@ -27,6 +35,17 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         return None
     now = _date(headers.get("date", "")) or datetime.now(UTC)
     return max(0.0, (at - now).total_seconds())
+
+
+def exhausted_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds until the endpoint may be asked again, where it says that no request is left until then: in OpenAI's
+    headers (`x-ratelimit-remaining-requests: 0`, `x-ratelimit-reset-requests: 6m0s`) or the IETF's draft
+    (`ratelimit-remaining: 0`, `ratelimit-reset: 30`). None where some are left, or nothing is said."""
+    for left, reset in zip(LEFT, RESET, strict=True):
+        if headers.get(left, "").strip() == "0" and (match := _SPAN.fullmatch(headers.get(reset, "").strip())):
+            numbers = (float(each or 0) for each in match.groups())
+            return sum(number * unit for number, unit in zip(numbers, (3600, 60, 1, 0.001, 1), strict=True))
+    return None
 
 
 def _date(value: str) -> datetime | None:

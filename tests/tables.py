@@ -15,7 +15,8 @@ from journeybatch.history import History
 from journeybatch.packing import Limit, Sizing
 from journeybatch.planning import plan
 from journeybatch.records import Price
-from journeybatch.standing import Policy, stand
+from journeybatch.standing import stand
+from journeybatch.states import Policy
 from journeybatch.survey import Survey
 from journeybatch.verdict import ANSWERED, WEAK
 

@@ -33,7 +33,12 @@ defaults:
     assert catalog.price("o3", {}, config.credits).least == 2
     assert config.allow_hosts == ("llm.example.com", "::1")
     job = load_job({**JOB, "limits": {"credits": 7}}, defaults=config.defaults)
-    assert (job.concurrency, job.limits.credits, job.limits.failures.percent, job.retry.attempts) == (64, 7, 12.5, 5)
+    assert (job.concurrency.most, job.limits.credits, job.limits.failures.percent, job.retry.attempts) == (
+        64,
+        7,
+        12.5,
+        5,
+    )
     assert job.retry.timeout_s == 600
     assert job.api.key_file == str(tmp_path / "key.txt")
 
@@ -55,7 +60,7 @@ defaults:
         "F:2:19: credits.gpt-4o: expected a whole number of credits, or [at least, at most], found 'many'",
         "F:3:15: allow_hosts.0: expected a host like llm.example.com, without https:// and without a port, "
         "found 'https://llm.example.com/v1'",
-        "F:5:16: defaults.concurrency: expected a number from 1, found 0",
+        "F:5:16: defaults.concurrency: expected a number from 1 to 4096, found 0",
         "F:6:12: defaults.limits: unknown key 'failurs' (did you mean 'failures'?)",
     ]
 

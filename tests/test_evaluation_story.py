@@ -364,7 +364,7 @@ def test_a_target_that_is_empty_everywhere_is_an_error(flow: Flow) -> None:
     job = sums(flow, 10)
     flow.write([f"#{n} please" for n in range(10)], wanted=[""] * 10)
     parrot = Parrot(solver)
-    with pytest.raises(JobError, match="every cell of the column .wanted. is empty"):
+    with pytest.raises(JobError, match="every cell of the column 'wanted' is empty"):
         api.evaluate(job, transport=parrot)
     assert parrot.bill == []
 

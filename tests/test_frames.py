@@ -46,8 +46,8 @@ def test_what_was_packed_is_read_back_in_order_with_its_place(payloads):
         Frame(at, n, payload) for n, (at, payload) in enumerate(zip(starts(payloads)[:-1], payloads, strict=True))
     ]
     assert read(data) == frames
-    for at, n, payload in frames:
-        assert unpack(memoryview(data), at) == (n, ID, payload)
+    for frame in frames:
+        assert unpack(memoryview(data), frame.offset) == (frame.sequence, ID, frame.payload)
 
 
 def test_a_journal_cut_at_every_byte_yields_a_prefix_of_its_entries():

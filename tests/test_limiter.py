@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from journeybatch.concurrency import InFlight
 from journeybatch.errors import (
     ApiFailure,
     BudgetReached,
@@ -77,7 +78,7 @@ class Upstream:
 
 
 def limiter_of(concurrency=4, **more):
-    return Limiter(concurrency, rng=random.Random(0), **more)
+    return Limiter(InFlight(concurrency), rng=random.Random(0), **more)
 
 
 async def landed(concurrency=4, **more):
@@ -162,7 +163,7 @@ async def test_starts_are_spaced_as_requests_per_minute_ask(concurrency):
 )
 def test_the_window_the_pace_and_the_pauses_hold_for_any_arrivals(seed, concurrency, per_minute, faults):
     rng = random.Random(seed)
-    limiter = Limiter(concurrency, requests_per_minute=per_minute, rng=rng)
+    limiter = Limiter(InFlight(concurrency), requests_per_minute=per_minute, rng=rng)
     starts, until = [], 0.0
 
     async def send(asked):
@@ -547,7 +548,7 @@ async def test_so_does_who_is_cancelled_by_asyncio_itself():
 
 
 async def test_a_lost_worker_is_no_news_of_the_endpoint():
-    limiter = Limiter(64, rng=random.Random(1))
+    limiter = Limiter(InFlight(64), rng=random.Random(1))
     upstream = Upstream(ends={number: WorkerLost("its worker is gone") for number in range(1, 61)})
     send = limited(upstream, limiter)
     ends = []
@@ -571,7 +572,7 @@ async def test_a_lost_worker_is_no_news_of_the_endpoint():
 
 async def test_a_canary_that_is_lost_with_its_worker_makes_room_for_another():
     upstream = Upstream(ends={0: WorkerLost("its worker is gone")})
-    send = limited(upstream, Limiter(8, rng=random.Random(1)))
+    send = limited(upstream, Limiter(InFlight(8), rng=random.Random(1)))
     with pytest.raises(WorkerLost):
         await send(request(0))
     assert await send(request(1)) == DONE

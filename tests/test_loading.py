@@ -238,7 +238,7 @@ limits: {failures: half}
         "F:1:22: input: unknown key 'colums' (did you mean 'columns'?)",
         "F:2:18: prompt.system: expected text, found 3",
         "F:4:1: unknown key 'concurency' (did you mean 'concurrency'?)",
-        "F:5:14: concurrency: expected a whole number, found '16'",
+        "F:5:14: concurrency: expected a whole number, or `auto`, found '16'",
         "F:6:14: parameters: o3 does not support temperature; leave it out of 'parameters'",
         "F:7:20: limits.failures: expected a share like \"50%\" or a whole number of rows, found 'half'",
     ]
@@ -247,11 +247,11 @@ limits: {failures: half}
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"concurrency": 0}, "concurrency: expected a number from 1, found 0"),
-        ({"concurrency": 5000}, "expected a number up to 4096, found 5000"),
-        ({"concurrency": True}, "expected a whole number, found true"),
-        ({"concurrency": 1.5}, "expected a whole number, found 1.5"),
-        ({"concurrency": None}, "expected a whole number, found nothing"),
+        ({"concurrency": 0}, "concurrency: expected a number from 1 to 4096, found 0"),
+        ({"concurrency": 5000}, "expected a number from 1 to 4096, found 5000"),
+        ({"concurrency": True}, "expected a whole number, or `auto`, found true"),
+        ({"concurrency": 1.5}, "expected a whole number, or `auto`, found 1.5"),
+        ({"concurrency": None}, "expected a whole number, or `auto`, found nothing"),
         ({"dedupe": "no"}, "dedupe: expected true or false, found 'no'"),
         ({"stream": 1}, "stream: expected true or false, found 1"),
         ({"model": 3}, "model: expected text, found 3"),
@@ -393,7 +393,7 @@ def test_paths_in_overrides_are_relative_to_the_working_directory(tmp_path, monk
     [
         ({"limits.creditz": 1}, "override 'limits.creditz': limits: unknown key 'creditz' (did you mean 'credits'?)"),
         ({"concurency": 1}, "override 'concurency': unknown key 'concurency' (did you mean 'concurrency'?)"),
-        ({"concurrency": 0}, "override 'concurrency': expected a number from 1, found 0"),
+        ({"concurrency": 0}, "override 'concurrency': expected a number from 1 to 4096, found 0"),
         ({"concurrency.x": 0}, "override 'concurrency.x': concurrency: expected a whole number"),
         ({"api.key": "sk-123"}, "override 'api.key': api: 'key': a key never stands in a job"),
         ({"api.base_url": "http://10.0.0.1"}, "override 'api.base_url': api: http://"),
@@ -408,9 +408,14 @@ def test_a_wrong_override_is_named(tmp_path, overrides, message):
 def test_the_users_defaults_stand_under_the_jobs_own_keys():
     defaults = {"concurrency": 64, "limits": {"credits": 9, "failures": "10%"}, "api": {"key_env": "MINE"}}
     job = load_job({**JOB, "limits": {"credits": 5}, "api": "journeyapi"}, {"retry.attempts": 2}, defaults=defaults)
-    assert (job.concurrency, job.limits.credits, job.limits.failures.percent, job.api.key_env) == (64, 5, 10, "MINE")
-    assert load_job({**JOB, "concurrency": 8}, defaults=defaults).concurrency == 8
-    assert load_job(JOB, {"concurrency": 9}, defaults=defaults).concurrency == 9
+    assert (job.concurrency.most, job.limits.credits, job.limits.failures.percent, job.api.key_env) == (
+        64,
+        5,
+        10,
+        "MINE",
+    )
+    assert load_job({**JOB, "concurrency": 8}, defaults=defaults).concurrency.most == 8
+    assert load_job(JOB, {"concurrency": 9}, defaults=defaults).concurrency.most == 9
 
 
 def test_the_users_key_is_no_default_for_a_foreign_server():
@@ -438,7 +443,7 @@ def test_a_job_is_loaded_as_itself_or_with_changes(tmp_path):
     job = load_job(write(tmp_path, FIVE_LINES))
     assert load_job(job) == job
     assert load_job(job).path == job.path
-    assert load_job(job, {"concurrency": 3}).concurrency == 3
+    assert load_job(job, {"concurrency": 3}).concurrency.most == 3
 
 
 def test_pathlike_values_from_python_are_paths(tmp_path):

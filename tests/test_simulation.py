@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from journeybatch.concurrency import InFlight
 from journeybatch.errors import ApiFailure, Outage, TooManyFailures, Unauthorized
 from journeybatch.lanes import run_lanes
 from journeybatch.limiter import Limiter, limited
@@ -78,7 +79,7 @@ class Night:
         return Counter(request for _, request, _ in self.starts)
 
 
-def simulate(seed, behave, *, rows, concurrency, rpm=None, latency=0.05):
+def simulate(seed, behave, *, rows, concurrency, rpm=None, latency=0.05, adapts=False):
     """Run ``rows`` requests under ``seed``; ``behave(request, now, rng)`` returns None, a failure, or (s, either).
 
     What happens is decided when a request arrives; it takes ``latency`` seconds (give or take a tenth) unless
@@ -106,7 +107,7 @@ def simulate(seed, behave, *, rows, concurrency, rpm=None, latency=0.05):
             night.in_flight -= 1
 
     async def main():
-        night.limiter = Limiter(concurrency, requests_per_minute=rpm, rng=rng)
+        night.limiter = Limiter(InFlight(concurrency, adapts), requests_per_minute=rpm, rng=rng)
         send = retrying(limited(upstream, night.limiter), attempts=3, on_unknown="retry", rng=rng)
 
         async def work(request):
@@ -378,7 +379,7 @@ def test_requests_per_minute_hold_whatever_else_happens(seed):
 @pytest.mark.parametrize("seed", range(25))
 def test_random_cancellations_leave_no_trace(seed):
     rng = random.Random(seed)
-    limiter = Limiter(4, requests_per_minute=rng.choice([None, 600]), rng=rng)
+    limiter = Limiter(InFlight(4), requests_per_minute=rng.choice([None, 600]), rng=rng)
     answered, busy = [], 0
 
     async def upstream(request):

@@ -81,7 +81,7 @@ def test_a_dump_is_loaded_again_as_the_same_job(data):
 
 def test_the_five_line_job_has_the_contracts_defaults():
     job = load_job(JOB)
-    assert (job.concurrency, job.answer.column, job.answer.on_invalid, job.pack.rows, job.samples) == (
+    assert (job.concurrency.most, job.answer.column, job.answer.on_invalid, job.pack.rows, job.samples) == (
         16,
         "response",
         "fail",

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from journeybatch import standing as standings
 from journeybatch.asking import Step
 from journeybatch.entries import Began, Borrowed, GivenUp, Intent, Received, Reopened, Settled, Split
 from journeybatch.escalation import rules_of
 from journeybatch.history import History
-from journeybatch.standing import Policy, Standing, stand
+from journeybatch.standing import Standing, stand
+from journeybatch.states import Policy
 from journeybatch.survey import Survey
 from journeybatch.tally import MICRO
 from journeybatch.verdict import ANSWERED, DECLINED, INVALID, MISSED, REFUSED, UNFIT, WEAK, error_of
 
 UP = Policy(rules_of(["invalid", "refusal"]))
+
+
+@pytest.fixture(autouse=True, params=[standings.ROWS, 2], ids=["all rows at a time", "two"], scope="module")
+def rows_at_a_time(request):
+    """It must not matter how many rows are looked at together."""
+    with patch.object(standings, "ROWS", request.param):
+        yield
 
 
 class Story:

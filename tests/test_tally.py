@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from journeybatch.entries import Began, Intent, Received, Settled
 from journeybatch.history import History
-from journeybatch.tally import MICRO, by_row, tally
+from journeybatch.tally import MICRO, by_row, sharing, tally
 
 A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
 CHARGE = {"answered": "settled", "refused": "settled", "malformed": "unknown", "lost": "unknown"}
@@ -116,7 +116,7 @@ def test_a_pack_s_charge_is_split_in_order_with_the_larger_parts_first():
 
 def test_rows_with_one_key_share_its_credits_and_the_later_ones_are_marked():
     tallied = tally(history(([A], "answered", 1, 2), ([B], "answered", 3, 3)))
-    rows = by_row(pl.Series([A, B, A, C, A], dtype=pl.Binary), tallied)
+    rows = by_row(sharing(pl.Series([A, B, A, C, A], dtype=pl.Binary)), tallied)
     assert rows.select(*SHOWN, "again").rows(named=True) == [
         row(A, 1, 333_334, 333_334, 0),
         row(B, 1, 3_000_000, 0, 1),
@@ -140,19 +140,19 @@ def row(key, attempts, credits, unknown, answer, again=False):
 
 
 def test_keys_that_were_never_asked_cost_nothing():
-    rows = by_row(pl.Series([A, B], dtype=pl.Binary), tally(History()))
+    rows = by_row(sharing(pl.Series([A, B], dtype=pl.Binary)), tally(History()))
     assert rows.select(*SHOWN, "again").rows(named=True) == [row(A, 0, 0, 0, None), row(B, 0, 0, 0, None)]
     assert rows["attempts"].dtype == pl.Int32
 
 
 def test_rows_without_a_key_have_nothing_to_do_with_each_other():
-    rows = by_row(pl.Series([None, A, None], dtype=pl.Binary), tally(history(([A], "answered", 1, 1))))
+    rows = by_row(sharing(pl.Series([None, A, None], dtype=pl.Binary)), tally(history(([A], "answered", 1, 1))))
     assert rows["again"].to_list() == [False, False, False]
     assert rows["credits"].to_list() == [0, MICRO, 0]
 
 
 def test_no_rows_make_no_table_rows():
-    assert by_row(pl.Series([], dtype=pl.Binary), tally(history(([A], "answered", 1, 1)))).height == 0
+    assert by_row(sharing(pl.Series([], dtype=pl.Binary)), tally(history(([A], "answered", 1, 1)))).height == 0
 
 
 attempts = st.lists(
@@ -174,7 +174,7 @@ def test_no_millionth_of_a_credit_is_lost_or_made(attempts, keys):
     assert tallied["credits"].sum() == told.spent * MICRO
     assert tallied["unknown"].sum() == sum(run.unknown for run in told.runs) * MICRO
 
-    rows = by_row(pl.Series(keys, dtype=pl.Binary), tallied)
+    rows = by_row(sharing(pl.Series(keys, dtype=pl.Binary)), tallied)
     assert rows["key"].to_list() == keys  # in their order
     here = tallied.filter(pl.col("key").is_in(keys))
     for column in ("credits", "unknown"):

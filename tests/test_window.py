@@ -11,7 +11,7 @@ from journeybatch.window import Window
 def test_the_size_never_leaves_one_to_the_limit(limit, events):
     window = Window(limit)
     for event in events:
-        getattr(window, event)()
+        window.failed() if event == "failed" else getattr(window, event)(0.0, 0)
         assert 1 <= window.size <= limit
 
 
@@ -23,28 +23,28 @@ def test_it_starts_at_the_limit_at_once():
 
 def test_throttling_takes_three_tenths_away():
     window = Window(100)
-    window.shrink()
+    window.shrink(0.0, 0)
     assert window.size == 70
 
 
 def test_it_grows_back_to_the_limit_within_thirty_rounds_however_small_it_was():
     window = Window(256)
     for _ in range(100):
-        window.shrink()
+        window.shrink(0.0, 0)
     assert window.size == 1
     rounds = 0
     while window.size < 256:
         rounds += 1
         for _ in range(int(window.size)):
-            window.answered()
+            window.answered(0.0, 0)
     assert 10 < rounds <= 30
 
 
 def test_right_after_throttling_it_grows_by_about_one_a_round():
     window = Window(100)
-    window.shrink()
+    window.shrink(0.0, 0)
     for _ in range(70):
-        window.answered()
+        window.answered(0.0, 0)
     assert 71 <= window.size < 72.5
 
 
@@ -58,7 +58,7 @@ def test_a_ramp_lets_in_two_for_every_answer_until_the_window_is_full():
             in_flight += 1
         rounds.append(in_flight)
         for _ in range(in_flight):
-            window.answered()
+            window.answered(0.0, 0)
     assert rounds == [4, 8, 16, 32, 64, 128]
 
 
@@ -70,5 +70,5 @@ def test_a_ramp_on_which_everything_fails_still_lets_in_one_at_a_time(successes)
     for success in successes:
         assert window.admits(0)
         window.start()
-        (window.answered if success else window.failed)()
+        window.answered(0.0, 0) if success else window.failed()
     assert window.admits(0)

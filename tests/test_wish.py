@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journeybatch.wish import retry_after_s
+from journeybatch.wish import LEFT, RESET, exhausted_s, retry_after_s
 
 laws = settings(deadline=None, max_examples=200)
 
@@ -80,3 +80,25 @@ def test_any_retry_after_is_a_wait_or_nothing(value, date):
     for name in ("retry-after", "retry-after-ms"):
         seconds = retry_after_s({name: value, "date": date})
         assert seconds is None or 0 <= seconds < 1e12
+
+
+@pytest.mark.parametrize(
+    ("left", "reset", "seconds"),
+    [
+        ("0", "6m0s", 360.0),
+        ("0", "1h2m3.5s", 3723.5),
+        ("0", "120ms", 0.12),
+        ("0", "1s", 1.0),
+        ("0", "30", 30.0),
+        ("1", "6m0s", None),
+        ("0", "", None),
+        ("0", "soon", None),
+        ("0", "6m 0s", None),
+        ("-0", "1s", None),
+        ("", "1s", None),
+    ],
+)
+def test_no_request_left_means_waiting_for_the_reset(left, reset, seconds):
+    for remaining, again in zip(LEFT, RESET, strict=True):
+        assert exhausted_s({remaining: left, again: reset}) == seconds
+    assert exhausted_s({LEFT[0]: left, RESET[1]: reset}) is None

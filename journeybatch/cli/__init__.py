@@ -59,6 +59,8 @@ def journeybatch() -> None:
 def main() -> None:
     """Run the command line and exit with the contract's code."""
     gc.set_threshold(50_000, 20, 100)  # few cycles arise here, and looking for them after every 700 objects costs time
+    # polars would decode several row groups ahead, of some 250 MB each, while we render the rows of one.
+    os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", "1")
     try:
         code = journeybatch.main(standalone_mode=False, prog_name="journeybatch")
     except click.exceptions.Exit as end:

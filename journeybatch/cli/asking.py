@@ -16,7 +16,7 @@ from journeybatch import catalog, payload, wire
 from journeybatch.cli import screen
 from journeybatch.cli.environment import price_book, read_world
 from journeybatch.client import Client, Endpoint
-from journeybatch.dispatch import connected
+from journeybatch.connection import connected
 from journeybatch.endpoint import choose_endpoint, provider_of
 from journeybatch.errors import STOPS, ApiFailure, JobError, MissingKey, Outage, RunStopped, SpecError, Unanswered
 from journeybatch.job import World

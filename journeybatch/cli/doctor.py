@@ -99,7 +99,7 @@ def _examine(
         yield Finding("key", "wrong", str(error))
     output = spec.output if spec else Path(overrides["output"] or "runs").absolute()
     yield from disk(output)
-    yield descriptors(spec.concurrency if spec else 16)
+    yield descriptors(spec.concurrency.most if spec else 16)
     yield clock(time.time())
     yield terminal()
     yield from extras()

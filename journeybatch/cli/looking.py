@@ -159,9 +159,13 @@ def show(target: str, row: int, as_json: bool) -> None:
         head += attempt["outcome"]
         cost = f"{attempt['credits']} to {attempt['credits_max']} credits"
         screen.out(f"{head}, {cost}, status {attempt['status'] or 'none'}, error {attempt['error'] or 'none'}")
-        screen.out(screen.safe(attempt["message"] or attempt["reply"]))
+        told = attempt["message"] or attempt["reply"]
+        screen.out(screen.safe(FORGOTTEN if told is None and attempt["outcome"] == "settled" else told))
     if story["given_up"]:
         screen.out(f"\ngiven up: {': '.join(map(screen.safe, story['given_up']))}")
+
+
+FORGOTTEN = "(its reply is kept no more: it was older than `max_age`)"
 
 
 def _attempts(directory: Path, history: History, keys: set[bytes]) -> list[dict[str, Any]]:

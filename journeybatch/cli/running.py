@@ -28,6 +28,15 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 
+class Concurrency(click.ParamType[int | str]):
+    """A number, or `auto`."""
+
+    name = "number or auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        return "auto" if value == "auto" else int(click.INT.convert(value, param, ctx))
+
+
 def overrides(command: Command, *, required: bool = True) -> Command:
     """The options that ``run``, ``plan`` and ``eval`` share, and the job, which may be ``required``."""
     for option in reversed(
@@ -35,7 +44,7 @@ def overrides(command: Command, *, required: bool = True) -> Command:
             click.argument("job", type=click.Path(), required=required),
             click.option("--limit", type=click.IntRange(min=0), help="First N rows only."),
             click.option("--model", help="Another model."),
-            click.option("--concurrency", type=int, help="Requests in flight at most."),
+            click.option("--concurrency", type=Concurrency(), help="Requests in flight at most, or `auto`."),
             click.option("--max-credits", type=int, help="limits.credits: what the run may be billed at most."),
             click.option("--deadline", metavar="HH:MM", help="limits.deadline: nothing more is sent from then on."),
             click.option("--api", help="journeyapi, emulator, or a base URL."),

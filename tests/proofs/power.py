@@ -32,8 +32,8 @@ MEMORY = Path("/dev/shm")
 
 
 class Tape(NamedTuple):
-    """A recorded run: its ``events``, what stood in the journal ``before``, which frames the runs before had ``written``
-    and how many requests the emulator had ``seen`` by then, and the emulator's books."""
+    """A recorded run: its ``events``, what stood in the journal ``before``, which frames earlier runs had
+    ``written`` and how many requests the emulator had ``seen`` by then, and the emulator's books."""
 
     world: World
     before: bytes
@@ -239,7 +239,7 @@ def recover(tape: Tape, moment: int, state: State, place: Path) -> bool:
         data = (output / "journal").read_bytes()
         found = [
             data[f.offset : f.offset + frames.OVERHEAD + len(f.payload)]
-            for f in frames.scan(memoryview(data), history.id)
+            for f in frames.scan(memoryview(data), history.frames_id)
             if isinstance(f, frames.Frame)
         ]
     finally:
