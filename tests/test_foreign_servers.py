@@ -364,7 +364,8 @@ def test_a_server_without_keys_is_reached_by_saying_so(job: Callable[..., Path],
         said = call("account", "--api", url, "--key-env", "1st")
         assert (said.code, said.err) == (
             2,
-            "journeybatch: --key-env 1st: expected the name of an environment variable\nmore: journeybatch explain job-file\n",
+            "journeybatch: --key-env 1st: expected the name of an environment variable\n"
+            "more: journeybatch explain job-file\n",
         )
         said = call("run", job("http://127.0.0.1:1/v1"), "--quiet", "--api", url, "--set", "api.auth=none")
         assert (said.code, "HTTP 404" in said.err) == (3, True), "--set adds to what --api put there"
