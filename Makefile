@@ -13,7 +13,7 @@ demo: .venv/installed
 	@echo; echo "The results, with the cost of each row: runs/review-sentiment/results.parquet (and runs/review-sentiment.csv)"
 
 test: .venv/tested
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 prove: .venv/tested
 	$(BIN)/python -m pytest -m "slow or not slow"

@@ -353,7 +353,8 @@ def test_a_web_page_for_everything_stops_a_run_after_three(flow: Flow, job: Call
         said = call("doctor", job(url), "--online")
         assert (said.code, what in said.out, "check the base URL" in said.out) == (0, True, True)
         said = call("chat", "Hello", *told)
-        assert (said.code, said.err) == (3, "journeybatch: the reply is not JSON: a web page, “Welcome & hello”\n")
+        told = "journeybatch: the reply is not JSON: a web page, “Welcome & hello”\nmore: journeybatch explain endpoint\n"
+        assert (said.code, said.err) == (3, told)
 
 
 def test_a_server_without_keys_is_reached_by_saying_so(job: Callable[..., Path], call: Call) -> None:

@@ -196,7 +196,8 @@ async def no_json(endpoint: Endpoint, world: World, patience_s: float) -> str | 
 
 
 def _stopped(failure: ApiFailure) -> RunStopped:
-    return STOPS.get(failure.stopped_by or "", Outage)(str(failure))
+    reason = "endpoint" if failure.foreign else failure.stopped_by or ""
+    return STOPS.get(reason, Outage)(str(failure))
 
 
 @click.command()
