@@ -157,6 +157,7 @@ async def test_every_attempt_of_a_request_has_an_entry_of_its_own(books):
             await send(request(attempt=attempt))
     history = books.closed()
     assert list(history.attempts.attempt) == [1, 2, 3]
+    assert list(history.attempts.latency_s) == [0.0] * 3  # no reply, no time that it took
     assert (history.run.sent, history.run.retried, history.run.in_doubt, history.run.unknown) == (3, 2, 3, 15)
     assert books.agree(history)
 

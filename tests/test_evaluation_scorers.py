@@ -89,7 +89,7 @@ def test_what_a_scorer_needs_is_known():
         ([{"contains": {"value": {"a": 1}}}], "contains: value: expected text"),
         ([{"regex": "("}], "regex: '\\(' is no regular expression that runs in linear time: unclosed group"),
         ([{"regex": ["a", "(?=b)"]}], "look-around"),
-        ([{"json-schema": {"type": "nothing"}}], 'json-schema: type is not JSON Schema: "nothing" is not valid'),
+        ([{"json-schema": {"type": "nothing"}}], r"json-schema: type is not JSON Schema: .nothing. is not valid"),
         ([{"python": "grade.py"}], r"python: expected FILE\.py:FUNCTION"),
         ([{"choice": {"options": ["a"], "columns": ["A"]}}], "choice: expected one of 'options' and 'columns'"),
         ([{"choice": {"options": [str(n) for n in range(27)]}}], "choice: expected at most 26 options"),

@@ -353,7 +353,9 @@ def test_a_web_page_for_everything_stops_a_run_after_three(flow: Flow, job: Call
         said = call("doctor", job(url), "--online")
         assert (said.code, what in said.out, "check the base URL" in said.out) == (0, True, True)
         said = call("chat", "Hello", *told)
-        told = "journeybatch: the reply is not JSON: a web page, “Welcome & hello”\nmore: journeybatch explain endpoint\n"
+        told = (
+            "journeybatch: the reply is not JSON: a web page, “Welcome & hello”\nmore: journeybatch explain endpoint\n"
+        )
         assert (said.code, said.err) == (3, told)
 
 

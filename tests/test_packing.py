@@ -107,6 +107,14 @@ def test_the_plan_counts_what_is_sent_and_what_is_sent_fits(texts, rows, charact
             ]
 
 
+def test_a_body_is_told_how_many_rows_it_is_for():
+    frame, ask, surveyed = asked(["a", "b", "c"])
+    each = list(prompts([frame], surveyed, ask, 0, surveyed.keys.is_first_distinct()))
+    alone = [prompt for _, prompt in each]
+    wording = Wording(lambda messages, rows: b"%d" % rows, "", b"journal1")
+    assert [wording.write(alone[:rows], 1) for rows in (1, 2, 3)] == [b"1", b"2", b"3"]
+
+
 def test_samples_of_a_row_never_meet_in_a_pack():
     frame, ask, surveyed = asked(["a", "b", "c"], samples=3)
     packs = Sizing(Limit(9)).packs(surveyed, 0, prompts([frame], surveyed, ask, 0, surveyed.keys.is_not_null()))
