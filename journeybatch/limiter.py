@@ -27,7 +27,7 @@ from journeybatch.wish import exhausted_s
 
 RAMP_FROM, RAMP_S = 2, 60.0  # starts after an outage, and how long a failure on that ramp is still blamed on it
 FIRST_ROUND = 20  # starts after a canary that failed: what the breaker needs to judge by
-NEVER, CROWDED = float("inf"), 6  # so often a request is turned away beside others before it may be at fault
+NEVER = float("inf")
 
 
 class Limiter:
@@ -204,13 +204,12 @@ class Limiter:
     def _endured(self, setback: Setback, news: bool) -> RunStopped | None:
         """A failure that may befall any request: is it this one's own, the endpoint's, or the end?"""
         stamp, request, failure, _, _, now = setback
-        overdue, breaker, throttled = self._overdue(setback), self._breaker, setback.throttled
-        opened = breaker.failed(now, stamp, request, overdue=overdue, throttled=throttled, news=news)
+        overdue, breaker = self._overdue(setback), self._breaker
+        opened = breaker.failed(now, stamp, request, overdue=overdue, throttled=setback.throttled, news=news)
         if failure.retry_after_s is not None:
             breaker.hurry(now, failure.retry_after_s)
         on_ramp = now < self._ramp_until and self._window.ramping
-        crowded = throttled and self.in_flight > 0 and request.attempt <= CROWDED
-        failure.counted = not (setback.unsent or breaker.open or breaker.systemic or on_ramp or crowded)
+        failure.counted = not (setback.unsent or breaker.open or breaker.systemic or on_ramp)
         if opened:
             self._since = breaker.streak.first
             if not self._succeeded:
