@@ -71,13 +71,17 @@ def length_at(buffer: memoryview, offset: int) -> int:
 def scan(buffer: memoryview, journal_id: bytes) -> Iterator[Frame | Gap]:
     """All frames of a journal in order, and the gaps between them. What follows the last frame is no gap: it is
     the torn tail, which begins where the last frame ends."""
-    offset, expected = 0, 0
+    offset, expected, size = 0, 0, len(buffer)
     while True:
-        frame = unpack(buffer, offset)
-        if frame is not None and frame[0] == expected and frame[1] == journal_id:  # nearly always
-            yield Frame(offset, expected, frame[2])
-            offset, expected = offset + OVERHEAD + len(frame[2]), expected + 1
-            continue
+        if offset + OVERHEAD <= size:  # the same as ``unpack``, without the call: a night reads millions of frames
+            magic, length, checksum, sequence, own = _ALL.unpack_from(buffer, offset)
+            end = offset + OVERHEAD + length
+            if sequence == expected and own == journal_id and magic == MAGIC and length <= LONGEST and end <= size:
+                body = buffer[offset + _HEAD.size : end]
+                if crc32(body, length) == checksum:  # nearly always
+                    yield Frame(offset, expected, bytes(body[_BODY.size :]))
+                    offset, expected = end, expected + 1
+                    continue
         found = _next(buffer, offset, expected, journal_id)
         if found is None:
             return
