@@ -107,9 +107,10 @@ def test_a_column_that_is_not_asked_about_is_news_to_the_results_alone(flow: Flo
     "change",
     [
         {"output_prefix": "x_"},
+        {"answer": {"column": "said"}},
         {"limit": 5},
     ],
-    ids=["prefix", "limit"],
+    ids=["prefix", "column", "limit"],
 )
 def test_another_way_of_telling_is_another_view(flow: Flow, change):
     flow.run()
