@@ -30,7 +30,6 @@ from journeybatch.frames import Gap
 from journeybatch.identity import split
 from journeybatch.verdict import ANSWERED, MISSED, REFUSED, UNFIT, UNREAD
 
-_ANSWERED = bytes([ANSWERED])
 FEWER = 4
 """By how much a pack is smaller in which a missed row is asked again. Each size is paid for: a model that cannot do
 packs at all costs a quarter more than one request per row, where halves would cost nearly twice as much."""
@@ -290,7 +289,7 @@ class History:
         if entry.charge == "settled" and a.offset[index] >= 0:
             codes = entry.codes or bytes([_code(entry.error)]) * a.prompts(index)
             a.judge(index, codes, entry.senses)
-            if codes != _ANSWERED:
+            if entry.codes:
                 self._miss_of(index, codes)
         if entry.message is not None:
             a.message[index] = entry.message

@@ -6,8 +6,10 @@ address. What cannot be told never fails a run.
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from journeybatch.runner import Report
 
 PING_S = 10.0
+HANDED_ON = ("PATH", "HOME", "LANG", "TZ")
+"""What a command gets to see of the environment: no key, no secret."""
 ENDED = (0, 1)
 """Exit codes of a run that came to its end."""
 _FIGURES = (
@@ -57,7 +61,10 @@ def told(spec: JobSpec, environ: Mapping[str, str], screen: Screen) -> Iterator[
         raise
     finally:
         summary = reports[0].summary if reports else {}
-        _ping(notify.success if code in ENDED else notify.failure, _words(spec.name, code, summary), environ, screen)
+        words = _words(spec.name, code, summary)
+        _ping(notify.success if code in ENDED else notify.failure, words, environ, screen)
+        if notify.failure_command and code not in ENDED:
+            _call(notify.failure_command, words, environ, screen)
         if notify.metrics is not None:
             try:
                 write_text(Path(notify.metrics), _metrics(spec.name, code, summary))
@@ -91,6 +98,24 @@ def _ping(address: str | None, body: Mapping[str, Any], environ: Mapping[str, st
         if isinstance(error, httpx.HTTPStatusError):
             why = f"status {error.response.status_code}"
         screen.line(f"notify: {address} was not told: {why or type(error).__name__}")  # never what it stands for
+
+
+def _call(command: Sequence[str], body: Mapping[str, Any], environ: Mapping[str, str], screen: Screen) -> None:
+    known = {name: environ[name] for name in HANDED_ON if name in environ}
+    try:
+        subprocess.run(  # noqa: S603  the user's own command, without a shell
+            command,
+            input=json.dumps(body, ensure_ascii=False).encode(),
+            env=known,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=PING_S,
+            check=True,
+        )
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        why = f"exit code {error.returncode}" if isinstance(error, subprocess.CalledProcessError) else ""
+        why = why or (isinstance(error, OSError) and error.strerror) or type(error).__name__
+        screen.line(f"notify.failure_command: {command[0]}: {why}")
 
 
 def _metrics(job: str, code: int, summary: Mapping[str, Any]) -> str:

@@ -114,6 +114,12 @@ class Notify(Section):
     failure: PingUrl | None = Field(
         default=None, description="Told when it did not: any other exit code.", examples=["${env:CHAT_WEBHOOK}"]
     )
+    failure_command: Words | None = Field(
+        default=None,
+        description="Program, and its arguments, that is run then as well, without a shell: what a ping says is on its "
+        "standard input. Of the environment it gets PATH, HOME, LANG and TZ, and never a key.",
+        examples=[["/usr/local/bin/tell-the-team", "reviews"]],
+    )
     metrics: FilePath | None = Field(
         default=None,
         description="File for the run's figures in Prometheus' text format. Relative to the job file.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from journeybatch import notices
 from journeybatch.emulator import Emulator
 from journeybatch.emulator.faults import Faults
 from journeybatch.errors import SpecError, TableError
@@ -118,3 +120,39 @@ def test_the_figures_are_there_for_prometheus(flow, tmp_path):
 
 def test_metrics_that_cannot_be_written_fail_no_run(flow, tmp_path):
     assert flow.run(notify={"metrics": str(tmp_path / "nowhere" / "flow.prom")}).exit_code == 0
+
+
+TELL = "import json, os, sys; json.dump([json.load(sys.stdin), dict(os.environ)], open(sys.argv[1], 'w'))"
+
+
+def test_a_command_hears_of_a_failure_and_sees_no_secret(flow, notify, monkeypatch):
+    monkeypatch.setenv("JOURNEYAPI_KEY", "jk-canary-0123456789")
+    command = [sys.executable, "-c", TELL, str(flow.path / "heard.json")]
+    flow.run(notify={"failure_command": command}, limits={"credits": 3})
+    body, environ = json.loads((flow.path / "heard.json").read_text("utf-8"))
+    assert (body["exit_code"], body["stopped_by"]) == (3, "budget")
+    assert set(environ) <= {*notices.HANDED_ON, "LC_CTYPE"}  # Python's own
+    assert "canary" not in (flow.path / "heard.json").read_text("utf-8")
+
+
+def test_a_command_is_not_run_where_all_went_well(flow):
+    command = [sys.executable, "-c", TELL, str(flow.path / "heard.json")]
+    assert flow.run(notify={"failure_command": command}).exit_code == 0
+    assert not (flow.path / "heard.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["no-such-program-here"], "No such file or directory"),
+        ([sys.executable, "-c", "raise SystemExit(5)"], "exit code 5"),
+        ([sys.executable, "-c", "import time; time.sleep(60)"], "TimeoutExpired"),
+    ],
+)
+def test_a_command_that_fails_or_hangs_changes_nothing_about_the_run(flow, command, said, monkeypatch, call, tmp_path):
+    monkeypatch.setattr(notices, "PING_S", 0.5)
+    job = flow.job(api="emulator", notify={"failure_command": command}, limits={"credits": 3})
+    (tmp_path / "job.yaml").write_text(json.dumps(job))
+    done = call("run", tmp_path / "job.yaml")
+    assert done.code == 3
+    assert f"notify.failure_command: {command[0]}: {said}" in done.err
