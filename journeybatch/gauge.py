@@ -70,7 +70,9 @@ class Gauge(Window):
     def resize(self, limit: int) -> None:
         """From now on at most ``limit``; whether more than so far are of use has yet to be found out."""
         self._limit = float(limit)
-        self.size = min(self.size, self._limit)
+        self.size, self._seen = min(self.size, self._limit), 0
+        if self.held is not None:
+            self.held = min(self.held, self._limit)
 
     def shrink(self, now: float, in_flight: int) -> None:
         """The server throttled a request that came beside so many others: that is how many it bears."""

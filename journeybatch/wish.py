@@ -14,6 +14,7 @@ _DATE = re.compile(
 
 LEFT = ("x-ratelimit-remaining-requests", "ratelimit-remaining")
 RESET = ("x-ratelimit-reset-requests", "ratelimit-reset")
+_LIMITS = tuple(zip(LEFT, RESET, strict=True))
 WISHES = ("retry-after", "retry-after-ms", *LEFT, *RESET)
 """All headers that are looked at here."""
 
@@ -41,8 +42,10 @@ def exhausted_s(headers: Mapping[str, str]) -> float | None:
     """Seconds until the endpoint may be asked again, where it says that no request is left until then: in OpenAI's
     headers (`x-ratelimit-remaining-requests: 0`, `x-ratelimit-reset-requests: 6m0s`) or the IETF's draft
     (`ratelimit-remaining: 0`, `ratelimit-reset: 30`). None where some are left, or nothing is said."""
-    for left, reset in zip(LEFT, RESET, strict=True):
-        if headers.get(left, "").strip() == "0" and (match := _SPAN.fullmatch(headers.get(reset, "").strip())):
+    for left, reset in _LIMITS:
+        if left not in headers or headers[left].strip() != "0":  # as a rule
+            continue
+        if match := _SPAN.fullmatch(headers.get(reset, "").strip()):
             numbers = (float(each or 0) for each in match.groups())
             return sum(number * unit for number, unit in zip(numbers, (3600, 60, 1, 0.001, 1), strict=True))
     return None

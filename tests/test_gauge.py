@@ -157,3 +157,17 @@ def test_rate_limit_headers_of_an_answer_make_everybody_wait():
     waits = [after - before for before, after in itertools.pairwise(starts)]
     assert [n for n, wait in enumerate(waits) if wait > 1] == [9, 19]
     assert waits[9] == pytest.approx(60, abs=0.1)
+
+
+def test_a_limit_lowered_while_it_is_at_work_is_what_it_goes_back_to():
+    gauge = Gauge(64)
+    gauge.size = gauge.held = 64.0
+    gauge._rate = 640.0
+    gauge.resize(20)
+    now = 0.0
+    for _ in range(2_000):
+        now += 0.1 / int(gauge.size)
+        gauge.answered(now, int(gauge.size) - 1)
+        assert gauge.size <= 20
+    assert gauge.held is not None
+    assert gauge.held >= 16
