@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, aclosing, nullcontext
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -202,8 +202,9 @@ class Client:
         self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, latency_s: float
     ) -> Completion:
         """The headers worth storing, and the body."""
-        lowered = [(name.lower(), value) for name, value in headers]
-        kept = {name.decode(): self._blot(value).decode("latin-1") for name, value in lowered if name in _KEPT_HEADERS}
+        kept = {
+            name: self._blot(value).decode("latin-1") for spelled, value in headers if (name := _kept_name(spelled))
+        }
         completion = Completion(status, kept, self._blot(body), latency_s)
         return completion if body.lstrip()[:1] == b"{" else self._rejoined(completion)
 
@@ -227,6 +228,13 @@ class Client:
             "usage": {"prompt_tokens": reply.prompt_tokens, "completion_tokens": reply.completion_tokens},
         }
         return msgspec.structs.replace(completion, body=msgspec.json.encode(whole))
+
+
+@lru_cache(maxsize=256)
+def _kept_name(spelled: bytes) -> str | None:
+    """The name under which a header is stored; None for one that is not. Servers spell theirs always alike."""
+    name = spelled.lower()
+    return name.decode() if name in _KEPT_HEADERS else None
 
 
 async def _body(response: httpx.Response, until: float | None) -> bytes:

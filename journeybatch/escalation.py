@@ -53,8 +53,9 @@ class Rules(msgspec.Struct, frozen=True):
 
     def weak(self, finish_reason: str | None, values: Mapping[str, Any]) -> bool:
         """Whether an answer that could be read has to be asked of a stronger model."""
-        cut = "length" in self.on and finish_reason == "length"
-        return cut or any(not _reaches(values.get(field), bound) for field, bound in self.below)
+        if finish_reason == "length" and "length" in self.on:
+            return True
+        return bool(self.below) and any(not _reaches(values.get(field), bound) for field, bound in self.below)
 
     @property
     def up(self) -> frozenset[int]:

@@ -1,9 +1,8 @@
 """The append-only history of an output directory, open for writing: the only truth.
 
 Bytes given to ``write(2)`` survive a kill, so a reply goes out in one unbuffered write before anything else is
-done with it. Bytes that were fdatasynced survive a power cut: an intent is, before its request is sent (one
-sync serves everybody who waits; a new one starts as soon as one is wanted and none runs), and for replies a sync
-begins within 50 ms or 512 entries. The lock is ``flock`` on the journal's own descriptor: it ends with the process.
+done with it. Bytes that were fdatasynced survive a power cut: an intent is, before its request is sent, and for
+replies a sync begins within 50 ms or 512 entries. The lock is ``flock`` on the journal's own descriptor: it ends with the process.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 
 from journeybatch import entries
 from journeybatch.archive import read_history
+from journeybatch.commit import GroupCommit, Syncs
 from journeybatch.disk import NO_ROOM, fdatasync, sync_directory
 from journeybatch.entries import AnyEntry
 from journeybatch.errors import DiskFull, OutputError, RunLocked
@@ -41,11 +40,6 @@ LOCK_PAUSES_S = (0.0, 0.02, 0.05, 0.1)
 Sync = Callable[[int], Awaitable[None]]
 
 
-async def sync_in_thread(fd: int) -> None:
-    """fdatasync(2) beside the event loop. Raises OSError."""
-    await anyio.to_thread.run_sync(fdatasync, fd)
-
-
 class Journal:
     """An open journal that holds its directory's lock; ``open_journal`` makes it.
 
@@ -54,7 +48,7 @@ class Journal:
     written, into the room the ballast gives back.
     """
 
-    def __init__(self, path: Path, fd: int, history: History, sync: Sync = sync_in_thread) -> None:
+    def __init__(self, path: Path, fd: int, history: History, sync: Sync | None = None) -> None:
         self.path = path
         self.fd = fd
         self.history = history
@@ -63,11 +57,10 @@ class Journal:
         self.end = history.end
         self._id = history.frames_id = history.frames_id or secrets.token_bytes(8)
         history.id = history.id or self._id
-        self._sync = sync
+        self._sync = sync or Syncs(lambda fd: fdatasync(fd))
         self._buffer: list[bytes] = []
         self._written = history.end
-        self._synced = history.sequence
-        self._syncing: anyio.Event | None = None
+        self._commits = GroupCommit(history.sequence, self._write_all, self._sync_all)
         self._dirty, self._many = anyio.Event(), anyio.Event()
 
     def append(self, entry: AnyEntry) -> int:
@@ -85,7 +78,7 @@ class Journal:
         self.end += len(frame)
         if len(self._buffer) == 1:  # the others are written, and so synced, with the first
             self._dirty.set()
-        if self.sequence - self._synced >= SYNC_EVERY:
+        if self.sequence - self._commits.synced >= SYNC_EVERY:
             self._many.set()
         return offset
 
@@ -101,13 +94,7 @@ class Journal:
         Raises:
             DiskFull: the disk refuses, now or since earlier.
         """
-        wanted = self.sequence
-        while self._synced < wanted:
-            self.check()
-            if self._syncing is None:
-                await self._sync_once()
-            else:
-                await self._syncing.wait()
+        await self._commits.reach(self.sequence)
 
     async def keep_synced(self) -> None:
         """Sync within 50 ms, or 512 entries, what nobody waits for. Ends when the disk fails."""
@@ -130,10 +117,10 @@ class Journal:
     def flush(self) -> None:
         """Write and sync all that was added, while everything else waits: for the end of a run. Raises DiskFull."""
         self._write_buffer()
-        if self.broken is None and self._synced < self.sequence:
+        if self.broken is None and self._commits.synced < self.sequence:
             try:
                 fdatasync(self.fd)
-                self._synced = self.sequence
+                self._commits.synced = self.sequence
             except OSError as error:
                 self._fail(error)
         self.check()
@@ -147,19 +134,18 @@ class Journal:
             _drop_ballast(self.path.parent)
             os.close(self.fd)
 
-    async def _sync_once(self) -> None:
-        self._syncing = done = anyio.Event()
+    def _write_all(self) -> int:
+        self.check()
+        self._write_buffer()
+        self.check()
+        return self.sequence
+
+    async def _sync_all(self) -> None:
         try:
-            self._write_buffer()
-            if self.broken is None:
-                upto = self.sequence
-                await self._sync(self.fd)
-                self._synced = upto
+            await self._sync(self.fd)
         except OSError as error:
             self._fail(error)
-        finally:
-            self._syncing = None
-            done.set()
+        self.check()
 
     def _write_buffer(self) -> None:
         for _ in ("as it is", "with the ballast's room"):
@@ -202,7 +188,7 @@ class Journal:
         self._many.set()
 
 
-def open_journal(directory: Path, sync: Sync = sync_in_thread) -> Journal:
+def open_journal(directory: Path, sync: Sync | None = None) -> Journal:
     """Lock and recover the journal in ``directory``, made where it is missing; a torn tail is cut off.
 
     Raises:

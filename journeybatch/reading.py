@@ -116,8 +116,13 @@ PLAIN = Reader(text_contract("response"))
 """Any text is an answer."""
 
 
+_CODES = [bytes([code]) for code in range(256)]
+
+
 def codes_of(verdicts: Sequence[Verdict]) -> tuple[bytes, bytes]:
     """Codes and senses as an entry holds them; senses are left out where nobody compares."""
+    if len(verdicts) == 1 and not verdicts[0].sense:  # nearly always
+        return _CODES[verdicts[0].code], b""
     codes = bytes([verdict.code for verdict in verdicts])
     if not any([verdict.sense for verdict in verdicts]):  # noqa: C419  a generator takes longer than a list of one
         return codes, b""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SHOWN_PROBLEMS = 20
 BLOCK = 10_000
 """Rows per digest. Readers promise an order of rows, not where one batch ends."""
+AT_ONCE = 100
+"""Prompts rendered together. Who sends them waits meanwhile, and all that is in flight with it."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -213,17 +215,17 @@ def prompts(
 
     keys, samples, width = surveyed.steps[step], surveyed.samples, surveyed.width
     for row, frame in again(frames, surveyed):
-        places = wanted.slice(row * width, frame.height * width).arg_true()
-        if not len(places):
-            continue
-        asked = (places // samples).unique(maintain_order=True)  # a row and a variant
-        rendered = dict(_rendered(frame, ask, asked))
-        at = places.cast(pl.Int64) + row * width
-        for place, key, number in zip(places, keys.gather(at), at, strict=True):
-            messages = rendered[place // samples]
-            if isinstance(messages, TemplateError):
-                raise _changed(row)
-            yield number, Prompt(key, messages)
+        every = wanted.slice(row * width, frame.height * width).arg_true()
+        for start in range(0, len(every), AT_ONCE):
+            places = every.slice(start, AT_ONCE)
+            asked = (places // samples).unique(maintain_order=True)  # a row and a variant
+            rendered = dict(_rendered(frame, ask, asked))
+            at = places.cast(pl.Int64) + row * width
+            for place, key, number in zip(places.to_list(), keys.gather(at).to_list(), at.to_list(), strict=True):
+                messages = rendered[place // samples]
+                if isinstance(messages, TemplateError):
+                    raise _changed(row)
+                yield number, Prompt(key, messages)
 
 
 def _rendered(frame: pl.DataFrame, ask: Ask, asked: pl.Series) -> Iterator[tuple[int, Messages | TemplateError]]:
@@ -231,7 +233,7 @@ def _rendered(frame: pl.DataFrame, ask: Ask, asked: pl.Series) -> Iterator[tuple
     variants = len(ask.templates)
     for variant, template in enumerate(ask.templates):
         mine = asked.filter(asked % variants == variant)
-        yield from zip(mine, template.render_batch(frame[mine // variants]), strict=True)
+        yield from zip(mine.to_list(), template.render_batch(frame[mine // variants]), strict=True)
 
 
 def blocks(frames: Iterable[pl.DataFrame], rows: int = BLOCK) -> Iterator[pl.DataFrame]:

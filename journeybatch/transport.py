@@ -49,6 +49,7 @@ from journeybatch.turnstile import Turnstile
 Origin = tuple[str, str, int]
 
 DIAL_S = 2.0  # per address while there is another one to try: a broken IPv6 must not eat the deadline
+_CODING = b"content-encoding"
 HEAD = re.compile(
     rb"(?!HEAD |CONNECT )[A-Z]+ [\x21-\x7e]+ HTTP/1\.1\r\n"
     rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [^\r\n\0]*\r\n)*"
@@ -252,7 +253,11 @@ def _head(request: httpx.Request) -> bytes:
 
 def _unpacked(reply: Reply, cap: int) -> Reply:
     """``reply`` with its body decoded, at most ``cap`` bytes of it."""
-    codings = [value.strip().lower() for name, value in reply.headers if name.lower() == b"content-encoding"]
+    codings = [
+        value.strip().lower()
+        for name, value in reply.headers
+        if len(name) == len(_CODING) and name.lower() == _CODING  # nearly none is as long
+    ]
     if not codings:
         return reply
     gone = (b"content-encoding", b"content-length")

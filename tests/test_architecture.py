@@ -83,6 +83,7 @@ READING_ORDER = [
     "reading",
     "daybook",
     "ledger",
+    "commit",
     "journal",
     "compaction",
     "reuse",
