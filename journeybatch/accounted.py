@@ -16,6 +16,7 @@ from journeybatch.journal import Journal
 from journeybatch.ledger import Ledger
 from journeybatch.reading import PLAIN, Reader, codes_of
 from journeybatch.records import Completion, Request, Send
+from journeybatch.transcript import Transcript
 from journeybatch.verdict import ANSWERED, REFUSED, error_of
 from journeybatch.wire import judge
 
@@ -24,10 +25,16 @@ _SAID_BY_ERROR = (bytes([ANSWERED]), bytes([REFUSED]))
 
 
 def accounted(
-    send: Send, journal: Journal, ledger: Ledger, *, reader: Reader = PLAIN, bills_errors: bool = False
+    send: Send,
+    journal: Journal,
+    ledger: Ledger,
+    *,
+    reader: Reader = PLAIN,
+    bills_errors: bool = False,
+    transcript: Transcript | None = None,
 ) -> Send:
     """A Send that keeps the books of ``send``, attempt by attempt. Its completions carry their ``reply``, and what
-    ``reader`` makes of it.
+    ``reader`` makes of it, which goes into a ``transcript`` as well.
 
     Raises what ``send`` raises; ``ApiFailure`` for a reply that is no whole completion; ``BudgetReached`` and
     ``DiskFull`` before anything was sent.
@@ -57,7 +64,8 @@ def accounted(
 
     def read(request: Request, day: int, keys: bytes, completion: Completion) -> Completion:
         try:
-            journal.write(received(request, keys, completion))
+            entry = received(request, keys, completion)
+            journal.write(entry)
             reply = judge(completion, bills_errors=bills_errors)
             verdicts = reader.read(reply, journal.history.id, request.id, [prompt.key for prompt in request.prompts])
         except ApiFailure as failure:
@@ -66,6 +74,9 @@ def accounted(
         except BaseException:  # a bug of ours: the reply stays unsettled, and the next process reads it again
             ledger.settle(request.price, "unknown", day)
             raise
+        if transcript is not None:
+            index = journal.history.under_way(request.id, request.attempt)
+            transcript.note(index, entry, reply, verdicts)
         found = codes_of(verdicts)
         settle(request, day, "settled", (error_of(found[0]), None), completion, found)
         status, headers, body, latency_s = completion.status, completion.headers, completion.body, completion.latency_s

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, aclosing, nullcontext
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -22,14 +22,13 @@ from journeybatch.account import read_account
 from journeybatch.errors import ApiFailure, DiskFull
 from journeybatch.excerpt import clean
 from journeybatch.records import Completion, Request
-from journeybatch.wire import KEPT_HEADERS, judge, lost
+from journeybatch.wire import judge, kept_name, lost
 
 if TYPE_CHECKING:
     from journeybatch.transport import Target
 
 JOURNEYAPI = "https://journeyapi.co/api/v1"
 BODY_CAP = 16 * 2**20
-_KEPT_HEADERS = frozenset(name.encode() for name in KEPT_HEADERS)
 _BLOT = b"***"
 _SHORTEST_SECRET = 8
 _FOREIGN = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
@@ -202,9 +201,7 @@ class Client:
         self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, latency_s: float
     ) -> Completion:
         """The headers worth storing, and the body."""
-        kept = {
-            name: self._blot(value).decode("latin-1") for spelled, value in headers if (name := _kept_name(spelled))
-        }
+        kept = {name: self._blot(value).decode("latin-1") for spelled, value in headers if (name := kept_name(spelled))}
         completion = Completion(status, kept, self._blot(body), latency_s)
         return completion if body.lstrip()[:1] == b"{" else self._rejoined(completion)
 
@@ -228,13 +225,6 @@ class Client:
             "usage": {"prompt_tokens": reply.prompt_tokens, "completion_tokens": reply.completion_tokens},
         }
         return msgspec.structs.replace(completion, body=msgspec.json.encode(whole))
-
-
-@lru_cache(maxsize=256)
-def _kept_name(spelled: bytes) -> str | None:
-    """The name under which a header is stored; None for one that is not. Servers spell theirs always alike."""
-    name = spelled.lower()
-    return name.decode() if name in _KEPT_HEADERS else None
 
 
 async def _body(response: httpx.Response, until: float | None) -> bytes:

@@ -98,7 +98,14 @@ class Dispatch:
         endpoint or the user's patience end, and look at the account. Never raises for these: the ``Ending`` says
         which."""
         terms = self.terms
-        stack = accounted(client.send, self.journal, self.ledger, reader=terms.reader, bills_errors=terms.bills_errors)
+        stack = accounted(
+            client.send,
+            self.journal,
+            self.ledger,
+            reader=terms.reader,
+            bills_errors=terms.bills_errors,
+            transcript=self.ending.transcript,
+        )
         retry, tried = terms.retry, limited(self.observe(stack), self.limiter)
         send = retrying(tried, attempts=retry.attempts, on_unknown=retry.on_unknown, rng=terms.rng)
 

@@ -10,11 +10,13 @@ from journeybatch.delivery import Delivery
 from journeybatch.entries import Decided
 from journeybatch.errors import RunStopped
 from journeybatch.reconciliation import Credits, Reconciliation
+from journeybatch.transcript import Transcript
 
 
 class Ending(msgspec.Struct):
     """Stopped for a reason, by a signal number, or neither; the account's balances, and what they say of the ledger;
-    what came of the sinks; what each worker elsewhere did; what was ``found`` of the endpoint."""
+    what came of the sinks; what each worker elsewhere did; what was ``found`` of the endpoint; what replies
+    said, as far as it was kept."""
 
     stop: RunStopped | None = None
     signal: int | None = None
@@ -24,3 +26,9 @@ class Ending(msgspec.Struct):
     deliveries: list[Delivery] = []
     workers: list[dict[str, Any]] = []
     found: Decided | None = None
+    transcript: Transcript | None = None
+
+    def forget(self) -> None:
+        """Give back the room of the transcript, which nobody needs any more."""
+        if self.transcript is not None:
+            self.transcript.close()

@@ -28,7 +28,7 @@ from journeybatch.entries import (
 )
 from journeybatch.frames import Gap
 from journeybatch.identity import split
-from journeybatch.verdict import ANSWERED, MISSED, REFUSED, UNFIT, UNREAD
+from journeybatch.verdict import MISSED, UNFIT, UNREAD, code_of
 
 FEWER = 4
 """By how much a pack is smaller in which a missed row is asked again. Each size is paid for: a model that cannot do
@@ -96,6 +96,10 @@ class History:
     def spent(self) -> int:
         """Credits certainly spent, ever."""
         return sum(run.spent for run in self.runs)
+
+    def under_way(self, request: int, attempt: int) -> int:
+        """The index of an attempt that is not settled yet."""
+        return self._open[request, attempt]
 
     def fold(self, entry: AnyEntry, offset: int) -> None:
         """Take in one entry whose frame stands at ``offset``."""
@@ -287,14 +291,9 @@ class History:
         a.latency_s[index] = entry.latency_s
         a.error[index] = entry.error
         if entry.charge == "settled" and a.offset[index] >= 0:
-            codes = entry.codes or bytes([_code(entry.error)]) * a.prompts(index)
+            codes = entry.codes or bytes([code_of(entry.error)]) * a.prompts(index)
             a.judge(index, codes, entry.senses)
             if entry.codes:
                 self._miss_of(index, codes)
         if entry.message is not None:
             a.message[index] = entry.message
-
-
-def _code(error: str | None) -> int:
-    """The verdict that a settlement without verdicts implies: one prompt, read as plain text."""
-    return ANSWERED if error is None else REFUSED if error == "refusal" else UNREAD

@@ -2,7 +2,8 @@
 
 Bytes given to ``write(2)`` survive a kill, so a reply goes out in one unbuffered write before anything else is
 done with it. Bytes that were fdatasynced survive a power cut: an intent is, before its request is sent, and for
-replies a sync begins within 50 ms or 512 entries. The lock is ``flock`` on the journal's own descriptor: it ends with the process.
+replies a sync begins within 50 ms or 512 entries. The lock is ``flock`` on the journal's own descriptor: it ends with
+the process.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ LOCK_PAUSES_S = (0.0, 0.02, 0.05, 0.1)
 Sync = Callable[[int], Awaitable[None]]
 
 
+def _fdatasync(fd: int) -> None:
+    fdatasync(fd)
+
+
 class Journal:
     """An open journal that holds its directory's lock; ``open_journal`` makes it.
 
@@ -57,7 +62,7 @@ class Journal:
         self.end = history.end
         self._id = history.frames_id = history.frames_id or secrets.token_bytes(8)
         history.id = history.id or self._id
-        self._sync = sync or Syncs(lambda fd: fdatasync(fd))
+        self._sync = sync or Syncs(_fdatasync)
         self._buffer: list[bytes] = []
         self._written = history.end
         self._commits = GroupCommit(history.sequence, self._write_all, self._sync_all)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from journeybatch.reading import Reader
 from journeybatch.records import Completion, Reply
 from journeybatch.survey import Survey, again
 from journeybatch.tally import MICRO
+from journeybatch.transcript import VALUE, Line, Transcript, frame_of, line_columns, lines_of
 from journeybatch.verdict import ERRORS, REFUSED, Verdict
 from journeybatch.wire import judge
 
@@ -80,7 +80,7 @@ class View(msgspec.Struct, frozen=True):
     rows stand, how replies are read, and names.
 
     ``frames`` yields the surveyed input again. ``metadata`` goes into the Parquet files. ``variants`` names what is
-    compared, where something is.
+    compared, where something is. ``transcript`` has what replies of this process say.
     """
 
     journal: Path
@@ -93,6 +93,7 @@ class View(msgspec.Struct, frozen=True):
     prefix: str
     metadata: dict[str, str]
     variants: tuple[str, ...] = ()
+    transcript: Transcript | None = None
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -188,6 +189,13 @@ class Replies:
         entry, reply, verdicts = found
         return entry, reply, verdicts[key]
 
+    def lines(self, wanted: Iterable[tuple[int, bytes]]) -> Iterator[Line]:
+        """A line for each attempt and key."""
+        names = tuple(self._reader.contract.columns())
+        for attempt, key in wanted:
+            entry, reply, verdict = self.of(attempt, key)
+            yield from lines_of(attempt, entry, reply, [(key, verdict)], names)
+
     def _open(self, attempt: int) -> tuple[Received, Reply, dict[bytes, Verdict]]:
         history = self._history
         entry = received(self._journal, history.attempts.offset[attempt])
@@ -203,21 +211,13 @@ def _answers(view: View, facts: pl.DataFrame, first: int, replies: Replies) -> p
 
     a, contract = view.history.attempts, view.reader.contract
     samples, width = view.surveyed.samples, view.surveyed.width
-    answered = [status == "answered" for status in facts["status"]]
-    chosen = [
-        answer if yes else last for yes, answer, last in zip(answered, facts["answer"], facts["last"], strict=True)
-    ]
-    found = [
-        replies.of(i, key) if yes else None for yes, i, key in zip(answered, chosen, facts["answer_key"], strict=True)
-    ]
-    entries = [one and one[0] for one in found]
-    said = [one and one[1] for one in found]
-    lone = [reply if reply and a.prompts(i) == 1 else None for reply, i in zip(said, chosen, strict=True)]
-    values = [one[2].values if one else {} for one in found]
+    answered = pl.col("status") == "answered"
+    told = _told(view, facts.select(attempt=pl.when(answered).then("answer"), key="answer_key"), replies)
+    chosen = facts.select(pl.when(answered).then("answer").otherwise("last")).to_series().to_list()
     in_doubt = facts["doubt"] & (facts["status"] == "pending")
     places = range(first * width, first * width + facts.height)
     columns: dict[str, Any] = {
-        **{name: [row.get(name) for row in values] for name in contract.columns()},
+        **{name: told[VALUE + name] for name in contract.columns()},
         "jb_row": [place // width for place in places],
         "jb_variant": [view.variants[place % width // samples] for place in places] if view.variants else None,
         "jb_sample": [place % samples for place in places],
@@ -225,23 +225,37 @@ def _answers(view: View, facts: pl.DataFrame, first: int, replies: Replies) -> p
         "jb_status": facts["status"].cast(pl.String),
         "jb_error": _or(in_doubt, IN_DOUBT[0], facts["error"]),
         "jb_error_message": _or(in_doubt, IN_DOUBT[1], facts["message"]),
-        "jb_text": [one and one[2].text for one in found],
+        "jb_text": told["text"],
         "jb_credits": _decimal(facts["credits"]),
         "jb_credits_unknown": _decimal(facts["unknown"]),
         "jb_request": [None if i is None or a.error[i] == BORROWED else request_name(a.request[i]) for i in chosen],
         "jb_model": [None if i is None else a.model[i] for i in chosen],
-        "jb_upstream_model": [reply and reply.upstream_model for reply in said],
-        "jb_finish_reason": [reply and reply.finish_reason for reply in said],
+        "jb_upstream_model": told["upstream_model"],
+        "jb_finish_reason": told["finish_reason"],
         "jb_attempts": facts["attempts"].cast(pl.Int32),
-        "jb_prompt_tokens": [reply and reply.prompt_tokens for reply in lone],
-        "jb_completion_tokens": [reply and reply.completion_tokens for reply in lone],
-        "jb_latency_s": [entry and entry.latency_s for entry in entries],
+        "jb_prompt_tokens": told["prompt_tokens"],
+        "jb_completion_tokens": told["completion_tokens"],
+        "jb_latency_s": told["latency_s"],
         "jb_reused": facts["again"],
-        "jb_answered_at": [entry and datetime.fromtimestamp(entry.at, UTC) for entry in entries],
+        "jb_answered_at": told.select((pl.col("at") * 1e6).round().cast(pl.Int64)).to_series(),
     }
     return pl.DataFrame(
         [pl.Series(view.prefix + name, columns[name], dtype=dtype) for name, dtype in _columns(view).items()]
     )
+
+
+def _told(view: View, asked: pl.DataFrame, replies: Replies) -> pl.DataFrame:
+    """What the reply of an ``attempt`` says to a ``key``, in the order of ``asked``; nulls where there is none."""
+    import polars as pl
+
+    schema, both = line_columns(view.reader.contract), ["attempt", "key"]
+    wanted = asked.drop_nulls("attempt").unique()
+    known = pl.DataFrame(schema=schema)
+    if view.transcript is not None:
+        known = view.transcript.lines(wanted["attempt"].to_list())
+    missing = wanted.join(known, on=both, how="anti").sort("attempt")
+    lines = pl.concat([known, frame_of(list(replies.lines(missing.iter_rows())), schema)])
+    return asked.join(lines, on=both, how="left", maintain_order="left")
 
 
 def _or(mask: pl.Series, word: str, otherwise: pl.Series) -> pl.Series:

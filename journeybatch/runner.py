@@ -10,7 +10,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,9 @@ from journeybatch.sender import client_of, workers_of
 from journeybatch.spec import JobSpec
 from journeybatch.summary import SUMMARY, Credits, Summary, write_json
 from journeybatch.telemetry import Observed, observed
+from journeybatch.transcript import Transcript
 from journeybatch.tuning import chosen, in_force
-from journeybatch.views import write_views
+from journeybatch.views import Known, write_views
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -98,7 +99,8 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
         journal.flush()
         if ending.signal is None:
             hindsight = look_back(history, ready.run, ready.surveyed, standing, ready.job.asks)
-            counts = write_views(ready.job, history, journal.path, ready.surveyed, standing, anew=False)
+            known = Known(standing, ending.transcript)
+            counts = write_views(ready.job, history, journal.path, ready.surveyed, known)
         if ending.signal is None and ending.stop is None:
             ending.deliveries = deliver(spec.sinks, spec.output / RESULTS, journal, ready.environ)
             ending.stop = undelivered(ending.deliveries)
@@ -111,6 +113,7 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
             f"the results could not be written: {error}; all replies are safe in the journal: `journeybatch export` "
             "writes them once there is room"
         )
+    ending.forget()
     summary = _summary(ready, ending, counts.rows(), _exit_code(counts, ending), hindsight).json()
     try:
         write_json(spec.output / SUMMARY, summary)
@@ -174,6 +177,8 @@ async def _send(
     deed = Dispatch(ready.journal, ledger, numbers, terms_of(ready.job, options, tuning), sharers(ready.surveyed))
     deed.chosen = lambda wish: chosen(wish, spec, history, ready.run)
     deed.ending.balance_before, deed.until, screen = balance, ready.until, options.screen
+    with suppress(OSError):  # the journal has it all
+        deed.ending.transcript = Transcript(spec.output, ready.job.reader.contract, len(history.attempts))
     about = Observed(spec.name, ready.run, ready.endpoint.base_url) if spec.notify.opentelemetry else None
 
     def keep() -> None:
@@ -188,6 +193,9 @@ async def _send(
             return await deed.run(rounds(ready, deed), client, screen=screen, keep=keep, signals=options.signals)
     except RunStopped as stop:
         deed.ending.stop = stop
+    except BaseException:
+        deed.ending.forget()
+        raise
     finally:
         deed.ending.workers = workers_of(client)
     return deed.ending

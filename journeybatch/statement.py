@@ -13,6 +13,7 @@ from journeybatch.errors import ApiFailure, TableError
 from journeybatch.history import History
 from journeybatch.parquet import write_parquet
 from journeybatch.records import Completion, Reply
+from journeybatch.transcript import Transcript
 from journeybatch.wire import judge
 
 if TYPE_CHECKING:
@@ -22,8 +23,16 @@ REQUESTS = "requests.parquet"
 _ROWS = 10_000
 
 
-def write_requests(history: History, journal: Path, path: Path, run: int, metadata: Mapping[str, str]) -> None:
-    """Write the statement of run number ``run``. Raises TableError, OSError."""
+def write_requests(
+    history: History,
+    journal: Path,
+    path: Path,
+    run: int,
+    metadata: Mapping[str, str],
+    transcript: Transcript | None = None,
+) -> None:
+    """Write the statement of run number ``run``; ``transcript`` has what replies of this process say. Raises
+    TableError, OSError."""
     import polars as pl
 
     a = history.attempts
@@ -37,7 +46,7 @@ def write_requests(history: History, journal: Path, path: Path, run: int, metada
     def frames() -> Iterator[pl.DataFrame]:
         with mapped(journal) as buffer:
             for at in range(0, len(a), _ROWS):
-                yield _attempts(history, a.table(at, at + _ROWS).filter(sent), buffer)
+                yield _attempts(history, a.table(at, at + _ROWS).filter(sent), buffer, transcript)
                 let_go(buffer)
 
     write_parquet(path, frames(), request_columns(), dict(metadata), check)
@@ -66,20 +75,21 @@ def request_columns() -> dict[str, pl.DataType]:
     }
 
 
-def _attempts(history: History, attempts: pl.DataFrame, journal: memoryview) -> pl.DataFrame:
+def _attempts(
+    history: History, attempts: pl.DataFrame, journal: memoryview, transcript: Transcript | None
+) -> pl.DataFrame:
     """The rows of ``attempts``, which is a part of the table of all."""
     import polars as pl
 
     if attempts.is_empty():
         return pl.DataFrame(schema=request_columns())
     messages = history.attempts.message
-    replies = [
-        _read(received(journal, offset)) if offset >= 0 and charge == SETTLED else None
-        for offset, charge in attempts.select("offset", "charge").iter_rows()
-    ]
+    settled = attempts.filter((pl.col("offset") >= 0) & (pl.col("charge") == SETTLED)).select("index", "offset")
+    names = _names(settled, journal, transcript)
     lines = history.attempts.lines(attempts["index"][0], attempts["index"][-1] + 1)
     keys = lines.group_by(index="attempt").agg(keys=pl.col("key").bin.encode("hex"))
-    return attempts.join(keys, on="index", how="left", maintain_order="left").select(
+    known = attempts.join(keys, on="index", how="left", maintain_order="left")
+    return known.join(names, on="index", how="left", maintain_order="left").select(
         pl.format(request_name("{}"), "request").alias("request"),
         *("attempt", "model"),
         pl.col("keys").list.len().fill_null(0).cast(pl.Int32).alias("rows"),
@@ -92,9 +102,26 @@ def _attempts(history: History, attempts: pl.DataFrame, journal: memoryview) -> 
         error_message=pl.Series([messages.get(i) for i in attempts["index"]], dtype=pl.String),
         started_at=(pl.col("at") * 1e6).round().cast(pl.Int64).cast(pl.Datetime("us", "UTC")),
         latency_s=pl.when(pl.col("offset") >= 0).then("latency_s"),
-        upstream_id=pl.Series([reply and reply.upstream_id for reply in replies], dtype=pl.String),
-        upstream_model=pl.Series([reply and reply.upstream_model for reply in replies], dtype=pl.String),
+        upstream_id="upstream_id",
+        upstream_model="upstream_model",
     )
+
+
+def _names(settled: pl.DataFrame, journal: memoryview, transcript: Transcript | None) -> pl.DataFrame:
+    """What the endpoint called the replies of attempts, and the model that wrote them."""
+    import polars as pl
+
+    schema = {"index": pl.Int64(), "upstream_id": pl.String(), "upstream_model": pl.String()}
+    names = pl.DataFrame(schema=schema)
+    if transcript is not None:
+        lines = transcript.lines(settled["index"].to_list())
+        names = lines.select(pl.col("attempt").alias("index"), "upstream_id", "upstream_model").unique("index")
+    read = [
+        (index, reply.upstream_id, reply.upstream_model)
+        for index, offset in settled.join(names, on="index", how="anti").iter_rows()
+        if (reply := _read(received(journal, offset)))
+    ]
+    return pl.concat([names, pl.DataFrame(read, schema=schema, orient="row")])
 
 
 def _read(entry: Received) -> Reply | None:

@@ -50,3 +50,8 @@ def error_of(codes: bytes) -> str | None:
         if code in ERRORS:
             return ERRORS[code]
     return None
+
+
+def code_of(error: str | None) -> int:
+    """The verdict that a settlement without verdicts implies by its ``error``: one prompt, read as plain text."""
+    return ANSWERED if error is None else REFUSED if error == ERRORS[REFUSED] else UNREAD

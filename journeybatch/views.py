@@ -5,26 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from journeybatch import __version__
 from journeybatch.history import History
 from journeybatch.results import RESULTS, Counts, View, count, write_results
 from journeybatch.stamp import note, stamp, stands
 from journeybatch.standing import Standing
 from journeybatch.statement import REQUESTS, write_requests
+from journeybatch.transcript import Transcript
 
 if TYPE_CHECKING:
     from journeybatch.job import Job
     from journeybatch.survey import Survey
 
 
-def write_views(
-    job: Job, history: History, journal: Path, surveyed: Survey, standing: Standing | None = None, *, anew: bool = True
-) -> Counts:
+class Known(msgspec.Struct, frozen=True):
+    """What a run knows at its end: where the rows stand, and what replies say."""
+
+    standing: Standing
+    transcript: Transcript | None = None
+
+
+def write_views(job: Job, history: History, journal: Path, surveyed: Survey, known: Known | None = None) -> Counts:
     """Write results.parquet, requests.parquet of the latest run, and requests/RUN.parquet of earlier ones that have
-    none yet. ``standing`` is where the rows stand, where that is known. Unless all is wanted ``anew``, a file that
-    would come out the same stays. Raises InputChanged, TableError, OSError."""
+    none yet. A run hands in what is ``known``, and files that would come out the same stay; otherwise all is read out
+    of the journal and written anew. Raises InputChanged, TableError, OSError."""
     output = journal.parent
-    view = view_of(job, history, journal, surveyed, standing)
+    view, anew = view_of(job, history, journal, surveyed, known), known is None
     attempts = stamp({"journal": history.id}, history.attempts.tables())
     results, made_of = output / RESULTS, _results_of(view, attempts)
     if anew or not stands(results, made_of):
@@ -41,7 +49,7 @@ def write_views(
     requests = output / REQUESTS
     made_of = stamp({"attempts": attempts, "run": latest, **view.metadata}, ())
     if anew or not stands(requests, made_of):
-        write_requests(history, journal, requests, latest, view.metadata)
+        write_requests(history, journal, requests, latest, view.metadata, view.transcript)
         note(requests, made_of)
     return counts
 
@@ -63,18 +71,19 @@ def _results_of(view: View, attempts: str) -> str:
     return stamp(said, [view.facts])
 
 
-def view_of(job: Job, history: History, journal: Path, surveyed: Survey, standing: Standing | None = None) -> View:
+def view_of(job: Job, history: History, journal: Path, surveyed: Survey, known: Known | None = None) -> View:
     """What the results of ``job`` are made of."""
     return View(
         journal=journal,
         history=history,
         surveyed=surveyed,
-        facts=(standing or job.stand(history, surveyed)).facts,
+        facts=(known.standing if known else job.stand(history, surveyed)).facts,
         frames=job.frames,
         schema=dict(job.schema),
         reader=job.reader,
         variants=job.variants,
         prefix=job.spec.output_prefix or "",
+        transcript=known.transcript if known else None,
         metadata={
             "journeybatch.job": job.spec.name,
             "journeybatch.version": __version__,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -25,6 +26,13 @@ KEPT_HEADERS = frozenset(("content-type", "date", "location", *WISHES, "x-journe
 _LONE = re.compile(r"\\u[dD][89a-fA-F]")
 _SSE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry|):")
 _MAX_INT64 = 2**63 - 1
+
+
+@lru_cache(maxsize=256)
+def kept_name(spelled: bytes) -> str | None:
+    """The name under which a header is journalled; None for one that is not. A server always spells its own alike."""
+    name = spelled.lower().decode("latin-1")
+    return name if name in KEPT_HEADERS else None
 
 
 # -- what an attempt's end means ------------------------------------------------------------------------------

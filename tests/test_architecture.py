@@ -87,6 +87,7 @@ READING_ORDER = [
     "journal",
     "compaction",
     "reuse",
+    "transcript",
     "accounted",
     "setback",
     "pace",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,13 @@ def test_a_lost_separator_is_an_error_and_never_a_padded_row(tmp_path, table, ra
         write(path, data[:at] + data[at + 1 :])
         with pytest.raises(TableError, match=r"line \d+: "):
             rows(path)
+
+
+@LAW
+@given(st.text('ab",\r\n', max_size=30), st.sampled_from([b",", b"\t"]))
+def test_the_first_quote_with_a_wrong_neighbour_is_found_where_a_plain_search_finds_it(text, separator):
+    plain = re.search(rb'[^%b\r\n]"|"[^%b\r\n]' % (separator, separator), text.encode())
+    assert delimited._stray(text.encode(), separator) == (plain.start() if plain else -1)
 
 
 def test_every_column_is_text_and_nothing_is_guessed(tmp_path):

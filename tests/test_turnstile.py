@@ -7,7 +7,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journeybatch.turnstile import AT_A_TIME, Turnstile
+from journeybatch.turnstile import AT_A_TIME, SHARE, Turnstile
 
 
 async def admitted(groups: list[int], cancelled: set[int]) -> tuple[list[int], list[int]]:
@@ -36,10 +36,15 @@ async def admitted(groups: list[int], cancelled: set[int]) -> tuple[list[int], l
 def test_everybody_has_its_own_result_once_in_order_and_few_in_a_turn(groups, cancelled):
     order, turns = asyncio.run(asyncio.wait_for(admitted(groups, cancelled), 20))
     assert order == [number for number in range(sum(groups)) if number not in cancelled]
-    assert max(turns, default=0) <= AT_A_TIME
+    assert max(turns, default=0) <= max(AT_A_TIME, sum(groups) // SHARE)
 
 
 def test_what_a_turn_leaves_comes_in_the_next():
     order, turns = asyncio.run(admitted([2 * AT_A_TIME + 1], set()))
     assert len(order) == 2 * AT_A_TIME + 1
     assert [turn for turn in turns if turn] == [AT_A_TIME, AT_A_TIME, 1]
+
+
+def test_a_third_of_a_long_line_goes_in_one_turn():
+    _, turns = asyncio.run(admitted([9 * AT_A_TIME], set()))
+    assert [turn for turn in turns if turn][:2] == [3 * AT_A_TIME, 2 * AT_A_TIME]

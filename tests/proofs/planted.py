@@ -41,9 +41,9 @@ PLANTS = (
     Plant("an intent is not synced", "journal", "await self._sync(self.fd)", "await anyio.sleep(0)", "power", 800),
     Plant(
         "a sync speaks for what came after it",
-        "journal",
-        "upto = self.sequence\n                await self._sync(self.fd)",
-        "await self._sync(self.fd)\n                upto = self.sequence",
+        "commit",
+        "self._upto = upto = self._write()\n            await self._sync()",
+        "await self._sync()\n            self._upto = upto = self._write()",
         "power",
         800,
     ),
@@ -58,10 +58,8 @@ PLANTS = (
     Plant(
         "a reply is written after it is read",
         "accounted",
-        "            journal.write(received(request, keys, completion))\n"
-        "            reply = judge(completion, bills_errors=bills_errors)\n",
-        "            reply = judge(completion, bills_errors=bills_errors)\n"
-        "            journal.write(received(request, keys, completion))\n",
+        "            journal.write(entry)\n            reply = judge(completion, bills_errors=bills_errors)\n",
+        "            reply = judge(completion, bills_errors=bills_errors)\n            journal.write(entry)\n",
         "night",
         80,
     ),

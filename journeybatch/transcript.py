@@ -1,0 +1,147 @@
+"""What replies say, in columns: a line for each prompt that a reply was to answer.
+
+A run keeps one while replies come in, for they have just been read then: its end need not read millions of them out of
+the journal again. It is a shortcut and nobody's truth. It lives in a file without a name, which goes with the process,
+and what does not stand in it is read from the journal and comes out the same.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from array import array
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from journeybatch.answers import Contract
+from journeybatch.entries import Received
+from journeybatch.identity import KEY_BYTES, split
+from journeybatch.records import Reply
+from journeybatch.verdict import Verdict
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PART = 1_000
+"""Lines that are put into columns together: it takes about a millisecond, in which nothing is sent."""
+NEARBY = 64
+"""Parts that are looked into for a block of rows. Where its answers are in more than that, the journal is quicker."""
+
+Line = tuple[Any, ...]
+VALUE = "="
+"""Before the name of an answer's column, which may be any."""
+
+
+def line_columns(contract: Contract) -> dict[str, pl.DataType]:
+    """The columns of a line. ``at``: when the reply was there, in Unix seconds."""
+    import polars as pl
+
+    return {
+        "attempt": pl.Int64(),
+        "key": pl.Binary(),
+        "at": pl.Float64(),
+        "latency_s": pl.Float64(),
+        "upstream_id": pl.String(),
+        "upstream_model": pl.String(),
+        "finish_reason": pl.String(),
+        "prompt_tokens": pl.Int64(),
+        "completion_tokens": pl.Int64(),
+        "text": pl.String(),
+        **{VALUE + name: dtype for name, dtype in contract.columns().items()},
+    }
+
+
+def lines_of(
+    attempt: int, entry: Received, reply: Reply, said: Iterable[tuple[bytes, Verdict]], names: Sequence[str]
+) -> list[Line]:
+    """The lines of a reply, as it stands in the journal: the keys of its prompts, or of some of them, and the verdicts
+    on these; ``names`` are the answer's columns. Of a pack nobody knows which tokens were whose."""
+    tokens = (reply.prompt_tokens, reply.completion_tokens) if len(entry.keys) == KEY_BYTES else (None, None)
+    head = (entry.at, entry.latency_s, reply.upstream_id, reply.upstream_model, reply.finish_reason, *tokens)
+    return [(attempt, key, *head, verdict.text, *[verdict.values.get(name) for name in names]) for key, verdict in said]
+
+
+def frame_of(lines: Sequence[Line], columns: dict[str, pl.DataType]) -> pl.DataFrame:
+    """``lines`` as a table of ``columns``."""
+    import polars as pl
+
+    cells = zip(*lines, strict=True) if lines else [()] * len(columns)
+    return pl.DataFrame([pl.Series(*each) for each in zip(columns, cells, columns.values(), strict=True)])
+
+
+class Transcript:
+    """The lines of the replies to attempts from number ``first`` on. A ``contract`` says which columns an answer has.
+
+    Raises OSError where no file can be made in ``directory``. Afterwards nothing it does raises: if the disk refuses
+    it, or a value fits no column, it forgets everything, and gives back its room."""
+
+    def __init__(self, directory: Path, contract: Contract, first: int) -> None:
+        self.columns = line_columns(contract)
+        self._names = tuple(contract.columns())
+        self._first = first
+        self._part_of = array("i")
+        self._lines: list[Line] = []
+        self._parts: list[tuple[int, int]] = []
+        self._end = 0
+        self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  it lives as long as the run
+        self._held: dict[int, pl.DataFrame] = {}
+
+    def note(self, attempt: int, entry: Received, reply: Reply, verdicts: Sequence[Verdict]) -> None:
+        """Take in what a reply says."""
+        if self._file.closed:
+            return
+        said = zip(split(entry.keys), verdicts, strict=True)
+        self._lines += lines_of(attempt, entry, reply, said, self._names)
+        place = attempt - self._first
+        if place >= len(self._part_of):
+            self._part_of.extend([-1] * (place + 1 - len(self._part_of)))
+        self._part_of[place] = len(self._parts)
+        if len(self._lines) >= PART:
+            self._seal()
+
+    def lines(self, attempts: Collection[int]) -> pl.DataFrame:
+        """All that is known of these attempts, and perhaps of others; nothing, where it lies too far apart."""
+        import polars as pl
+
+        nothing = pl.DataFrame(schema=self.columns)
+        if self._lines:
+            self._seal()
+        first, last = self._first, self._first + len(self._part_of)
+        wanted = {self._part_of[i - first] for i in attempts if first <= i < last} - {-1}
+        if self._file.closed or len(wanted) > NEARBY:
+            return nothing
+        with suppress(OSError, pl.exceptions.PolarsError):
+            self._held = {part: self._held[part] if part in self._held else self._read(part) for part in wanted}
+            return pl.concat([nothing, *self._held.values()])
+        self.close()
+        return nothing
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._lines, self._held = [], {}
+        self._file.close()
+
+    def _seal(self) -> None:
+        import polars as pl
+
+        part = BytesIO()
+        try:
+            frame_of(self._lines, self.columns).write_ipc(part, compression="lz4")
+            self._file.seek(self._end)
+            self._file.write(part.getbuffer())
+            self._file.flush()
+        except (OSError, ValueError, TypeError, OverflowError, pl.exceptions.PolarsError):
+            self.close()
+            return
+        self._parts.append((self._end, part.tell()))
+        self._end += part.tell()
+        self._lines = []
+
+    def _read(self, part: int) -> pl.DataFrame:
+        import polars as pl
+
+        at, size = self._parts[part]
+        self._file.seek(at)
+        return pl.read_ipc(BytesIO(self._file.read(size)))
