@@ -14,7 +14,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-QUICK_S = 0.002
+QUICK_S = 0.005
 """A disk whose syncs take no longer is waited for in the event loop's own thread: to hand each to another thread takes
 turns of the loop, in which replies come in, and they take longer than the sync does."""
 BESIDE = 100

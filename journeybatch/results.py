@@ -269,7 +269,8 @@ def _credits(micro: int) -> Decimal:
 
 
 def _decimal(micro: pl.Series) -> pl.Series:
-    """Micro-credits as Decimal(18, 6) credits."""
+    """Micro-credits as Decimal(18, 6) credits. An expression: a Series divided by a Decimal would import numpy."""
     import polars as pl
 
-    return (micro.cast(pl.Decimal(38, 6)) / Decimal(MICRO)).cast(pl.Decimal(18, 6))
+    credits = pl.col(micro.name).cast(pl.Decimal(38, 6)) / MICRO
+    return micro.to_frame().select(credits.cast(pl.Decimal(18, 6))).to_series()
