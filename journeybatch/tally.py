@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 MICRO = 1_000_000
+ROWS = 250_000
+"""Attempts that are looked at together."""
 
 
 def tally(history: History, since: float | None = None) -> pl.DataFrame:
@@ -34,42 +36,73 @@ def tally(history: History, since: float | None = None) -> pl.DataFrame:
     """
     import polars as pl
 
+    lines = _prompts(history).with_row_index("line")
+    once = lines["key"].is_unique()
+    alone = lines.filter(once).select("line", "key", *_come_to(history, since, together=False))
+    if once.all():  # as a rule; to group all keys of a journal takes ten times the time and the room
+        return alone.drop("line")
+    asked_again = lines.filter(~once)
+    del lines
+    grouped = asked_again.group_by("key", maintain_order=True).agg(
+        pl.col("line").first(), *_come_to(history, since, together=True)
+    )
+    return pl.concat([alone, grouped.select(alone.columns)]).sort("line").drop("line")
+
+
+def _come_to(history: History, since: float | None, *, together: bool) -> list[pl.Expr]:
+    """The columns of ``tally`` but for the key, of lines that have one key ``together``, or of each line alone."""
+    import polars as pl
+
+    def first(column: pl.Expr, where: pl.Expr) -> pl.Expr:
+        return column.filter(where).first() if together else pl.when(where).then(column)
+
+    def total(column: pl.Expr) -> pl.Expr:
+        return column.sum() if together else column
+
+    def some(column: pl.Expr) -> pl.Expr:
+        return column.any() if together else column
+
+    def last(column: pl.Expr, where: pl.Expr) -> pl.Expr:
+        return column.filter(where).max() if together else pl.when(where).then(column)
+
     earnest = ~pl.col("trial")
     whole = pl.col("whole") & earnest
     today = whole & pl.col("today")
     answered = pl.col("code").is_in(READABLE) & whole
     if since is not None:
         answered &= pl.col("at") >= since
-    return (
-        _prompts(history)
-        .lazy()
-        .group_by("key", maintain_order=True)
-        .agg(
-            pl.col("sent").sum().cast(pl.Int32).alias("attempts"),
-            pl.col("credits").sum(),
-            pl.col("unknown").sum(),
-            pl.col("attempt").filter(answered).first().alias("answer"),
-            pl.col("code").filter(answered).first(),
-            pl.col("sense").filter(answered).first(),
-            (~pl.col("sent")).filter(answered).first().alias("borrowed"),
-            pl.col("attempt").filter(earnest).max().alias("last"),
-            (pl.col("doubt") & earnest).any(),
-            (pl.col("doubt") & earnest & (pl.col("attempt") >= history.reopened)).any().alias("doubted"),
-            whole.sum().cast(pl.Int32).alias("replies"),
-            (today & (pl.col("code") == INVALID)).sum().cast(pl.Int32).alias("invalid"),
-            (today & (pl.col("code") == REFUSED)).any().alias("refused"),
-            (today & (pl.col("code") == UNFIT)).any().alias("unfit"),
-        )
-        .collect()
-    )
+    doubt = pl.col("doubt") & earnest
+    return [
+        total(pl.col("sent").cast(pl.Int32)).alias("attempts"),
+        total(pl.col("credits")),
+        total(pl.col("unknown")),
+        first(pl.col("attempt"), answered).alias("answer"),
+        first(pl.col("code"), answered).alias("code"),
+        first(pl.col("sense"), answered).alias("sense"),
+        first(~pl.col("sent"), answered).alias("borrowed"),
+        last(pl.col("attempt"), earnest).alias("last"),
+        some(doubt).alias("doubt"),
+        some(doubt & (pl.col("attempt") >= history.reopened)).alias("doubted"),
+        total(whole.cast(pl.Int32)).alias("replies"),
+        total((today & (pl.col("code") == INVALID)).cast(pl.Int32)).alias("invalid"),
+        some(today & (pl.col("code") == REFUSED)).alias("refused"),
+        some(today & (pl.col("code") == UNFIT)).alias("unfit"),
+    ]
 
 
 def _prompts(history: History) -> pl.DataFrame:
     """One row per prompt of every attempt that was sent or borrowed, with its share of the charge."""
     import polars as pl
 
+    return pl.concat([_some_prompts(history, at, at + ROWS) for at in range(0, len(history.attempts) or 1, ROWS)])
+
+
+def _some_prompts(history: History, start: int, stop: int) -> pl.DataFrame:
+    """Those of the attempts from ``start`` to ``stop``."""
+    import polars as pl
+
     a, trials = history.attempts, history.trials
-    every = a.table().select(
+    every = a.table(start, stop).select(
         *("credits", "credits_max", "at"),
         whole=(pl.col("charge") == SETTLED) & (pl.col("offset") >= 0),
         doubt=pl.col("charge") == UNKNOWN,
@@ -77,11 +110,11 @@ def _prompts(history: History) -> pl.DataFrame:
         sent=pl.col("error").ne_missing(BORROWED),
         today=pl.col("asked") == history.was_asked(history.reading),
     )
-    lines = a.lines()
+    lines = a.lines(start, stop)
     key = lines["key"]
     earnest = pl.Series("key", [trials.get(asked, asked) for asked in key], dtype=pl.Binary) if trials else key
     return (
-        lines.hstack(every[lines["attempt"]])
+        lines.hstack(every[lines["attempt"] - start])
         .with_columns(
             earnest,
             trial=earnest != key,
@@ -90,6 +123,7 @@ def _prompts(history: History) -> pl.DataFrame:
             today=pl.col("today") & (pl.col("attempt") >= history.reopened),
         )
         .filter(~pl.col("unsent"))
+        .drop("unsent", "credits_max", "place", "among")
     )
 
 
