@@ -15,6 +15,7 @@ from journeybatch.history import History
 from journeybatch.planning import Asks
 from journeybatch.standing import Standing
 from journeybatch.survey import Survey
+from journeybatch.tally import ROWS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -60,8 +61,15 @@ def attempts_of(history: History, run: int) -> pl.DataFrame:
     import polars as pl
 
     sent = (pl.col("run") == run) & ~pl.col("error").fill_null("").is_in([BORROWED, UNSENT])
-    every = history.attempts.table().filter(sent)
-    return every.select("model", "charge", "credits_max", credits_min="credits", attempt="index")
+    columns = (
+        "model",
+        "charge",
+        "credits_max",
+        pl.col("credits").alias("credits_min"),
+        pl.col("index").alias("attempt"),
+    )
+    none = history.attempts.table(0, 0).select(columns)
+    return pl.concat([none, *(part.filter(sent).select(columns) for part in history.attempts.tables())])
 
 
 def savings(history: History, attempts: pl.DataFrame, surveyed: Survey, facts: pl.DataFrame, asks: Asks) -> Savings:
@@ -107,11 +115,14 @@ def _carried(history: History, attempts: pl.Series, surveyed: Survey) -> pl.Data
     asked only to compare (``trial``)."""
     import polars as pl
 
-    lines = history.attempts.lines().select("key", "attempt")
-    lines = lines.filter(pl.col("attempt").is_in(attempts.implode()))
+    parts = []
+    for start in range(0, len(history.attempts) or 1, ROWS):
+        here = attempts.filter(attempts.is_between(start, start + ROWS - 1))
+        lines = history.attempts.lines(start, start + ROWS).select("key", "attempt")
+        parts.append(lines.filter(pl.col("attempt").is_in(here.implode())))
     ways = pl.concat([pl.DataFrame({"key": step, "row": surveyed.keys}) for step in surveyed.steps]).unique("key")
     trials = pl.Series(list(history.trials), dtype=pl.Binary)
-    carried = lines.with_columns(trial=pl.col("key").is_in(trials.implode()))
+    carried = pl.concat(parts).with_columns(trial=pl.col("key").is_in(trials.implode()))
     known = pl.col("row").is_not_null()
     return carried.join(ways, on="key", how="left", maintain_order="left").with_columns(
         known=known,

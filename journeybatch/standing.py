@@ -22,7 +22,7 @@ from journeybatch.tally import by_row, by_use, sharing
 if TYPE_CHECKING:
     import polars as pl
 
-ROWS = 500_000
+ROWS = 100_000
 """How many rows are looked at together: on the way, they take ten times the room that what comes out of it takes."""
 STATUSES = ("answered", "failed", "pending")
 
@@ -56,7 +56,7 @@ def stand(
 
     states, several = states_of(history, policy), len(tops) > 1
     top = _tops(surveyed, tops or [steps[-1].tier])
-    shared = [sharing(keys) for keys in surveyed.steps]
+    shared = [sharing(keys, states) for keys in surveyed.steps]
     parts, used = [], []
     for at in range(0, surveyed.rows, ROWS) or [0]:
         here = [each.slice(at, ROWS) for each in shared]

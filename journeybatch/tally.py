@@ -135,13 +135,17 @@ def _part(credits: pl.Expr) -> pl.Expr:
     return total // among + (pl.col("place") < total % among).cast(pl.Int64)
 
 
-def sharing(keys: pl.Series) -> pl.DataFrame:
-    """Of each row, how many others with the same key stand before it (``rank``), and how many rows have that key
-    (``sharers``); null keys are nobody's."""
+def sharing(keys: pl.Series, tallied: pl.DataFrame) -> pl.DataFrame:
+    """Of each row, how many others with the same key stand before it (``rank``), how many rows have that key
+    (``sharers``; null keys are nobody's), and ``at`` which row of ``tallied`` the key stands, if it does."""
     import polars as pl
 
     once = keys.is_first_distinct()
-    alone = pl.DataFrame({"key": keys}).with_columns(rank=pl.lit(0, pl.Int32), sharers=pl.lit(1, pl.Int32))
+    alone = (
+        pl.DataFrame({"key": keys})
+        .join(tallied.select("key").with_row_index("at"), on="key", how="left", maintain_order="left")
+        .with_columns(rank=pl.lit(0, pl.Int32), sharers=pl.lit(1, pl.Int32))
+    )
     again = keys.filter(~once & keys.is_not_null())
     if again.is_empty():  # as a rule; to number all rows of a table by their keys takes long, and much room
         return alone
@@ -154,8 +158,8 @@ def sharing(keys: pl.Series) -> pl.DataFrame:
 
 
 def by_row(shared: pl.DataFrame, tallied: pl.DataFrame) -> pl.DataFrame:
-    """One row per row of ``shared`` (see ``sharing``; any part of it), in order: the tally of its key, with ``credits``
-    and ``unknown`` the row's own share, and ``again`` (Boolean): an earlier row has the same key."""
+    """One row per row of ``shared`` (see ``sharing``; any part of it), in order: what ``tallied`` says of its key, with
+    ``credits`` and ``unknown`` the row's own share, and ``again`` (Boolean): an earlier row has the same key."""
     import polars as pl
 
     rows = shared.with_columns(pl.col("rank", "sharers").cast(pl.Int64))
@@ -169,7 +173,8 @@ def by_row(shared: pl.DataFrame, tallied: pl.DataFrame) -> pl.DataFrame:
         "unfit": False,
     }
     columns = [name for name in tallied.columns if name not in ("key", "credits", "unknown")]
-    return rows.join(tallied, on="key", how="left", maintain_order="left").select(
+    found = tallied.drop("key").select(pl.all().gather(rows["at"]))
+    return rows.hstack(found).select(
         "key",
         _share("credits"),
         _share("unknown"),

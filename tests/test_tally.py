@@ -47,6 +47,11 @@ def test_a_packs_charge_is_shared_fairly_and_nothing_of_it_is_lost(credits, part
     assert shares == sorted(shares, reverse=True)
 
 
+def joined(keys, tallied):
+    """What each of the rows with these keys has come to."""
+    return by_row(sharing(pl.Series(keys, dtype=pl.Binary), tallied), tallied)
+
+
 def test_nothing_asked_is_an_empty_table_of_the_same_shape():
     assert tally(History()).schema == tally(history(([A], "answered", 1, 1))).schema
     assert tally(History()).height == 0
@@ -116,7 +121,7 @@ def test_a_pack_s_charge_is_split_in_order_with_the_larger_parts_first():
 
 def test_rows_with_one_key_share_its_credits_and_the_later_ones_are_marked():
     tallied = tally(history(([A], "answered", 1, 2), ([B], "answered", 3, 3)))
-    rows = by_row(sharing(pl.Series([A, B, A, C, A], dtype=pl.Binary)), tallied)
+    rows = joined([A, B, A, C, A], tallied)
     assert rows.select(*SHOWN, "again").rows(named=True) == [
         row(A, 1, 333_334, 333_334, 0),
         row(B, 1, 3_000_000, 0, 1),
@@ -140,19 +145,19 @@ def row(key, attempts, credits, unknown, answer, again=False):
 
 
 def test_keys_that_were_never_asked_cost_nothing():
-    rows = by_row(sharing(pl.Series([A, B], dtype=pl.Binary)), tally(History()))
+    rows = joined([A, B], tally(History()))
     assert rows.select(*SHOWN, "again").rows(named=True) == [row(A, 0, 0, 0, None), row(B, 0, 0, 0, None)]
     assert rows["attempts"].dtype == pl.Int32
 
 
 def test_rows_without_a_key_have_nothing_to_do_with_each_other():
-    rows = by_row(sharing(pl.Series([None, A, None], dtype=pl.Binary)), tally(history(([A], "answered", 1, 1))))
+    rows = joined([None, A, None], tally(history(([A], "answered", 1, 1))))
     assert rows["again"].to_list() == [False, False, False]
     assert rows["credits"].to_list() == [0, MICRO, 0]
 
 
 def test_no_rows_make_no_table_rows():
-    assert by_row(sharing(pl.Series([], dtype=pl.Binary)), tally(history(([A], "answered", 1, 1)))).height == 0
+    assert joined([], tally(history(([A], "answered", 1, 1)))).height == 0
 
 
 attempts = st.lists(
@@ -174,7 +179,7 @@ def test_no_millionth_of_a_credit_is_lost_or_made(attempts, keys):
     assert tallied["credits"].sum() == told.spent * MICRO
     assert tallied["unknown"].sum() == sum(run.unknown for run in told.runs) * MICRO
 
-    rows = by_row(sharing(pl.Series(keys, dtype=pl.Binary)), tallied)
+    rows = joined(keys, tallied)
     assert rows["key"].to_list() == keys  # in their order
     here = tallied.filter(pl.col("key").is_in(keys))
     for column in ("credits", "unknown"):
