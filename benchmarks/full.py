@@ -49,7 +49,9 @@ class Case:
 CASES = [
     Case("10,000 rows", 10_000, 0.05),
     Case("100,000 rows", 100_000, 0.05),
-    Case("nothing to wait for", 100_000, 0.0),
+    Case("1,000 rows, nothing to wait for", 1_000, 0.0),
+    Case("10,000 rows, nothing to wait for", 10_000, 0.0),
+    Case("100,000 rows, nothing to wait for", 100_000, 0.0),
     Case("1,000 in flight", 100_000, 0.05, 1_000),
     Case("the same over TLS", 100_000, 0.05, 1_000, tls=True),
     Case("2,000 in flight", 100_000, 0.05, 2_000),
@@ -111,6 +113,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, help="(all)")
     options.add_argument("--only", help="cases of sending whose name has this text (the empty text: all)", default="")
+    options.add_argument("--more", type=int, nargs="*", default=[], help="sending so many rows, too, at 0 ms")
     options.add_argument("--scale", type=int, nargs="*", default=[100_000, 300_000, 1_000_000], help="rows")
     options.add_argument(
         "--left", type=float, default=1_000, help="rows to carry on with, or below 1 their share (1,000)"
@@ -126,7 +129,8 @@ def main() -> None:
         print(headline())
         if "sending" in given.parts:
             print(ceiling(room, own) + "\n")
-            lines = [sending(room, case, given) for case in CASES if given.only in case.name]
+            cases = [*CASES, *(Case(f"{rows:,} rows, nothing to wait for", rows, 0.0) for rows in given.more)]
+            lines = [sending(room, case, given) for case in cases if given.only in case.name]
             show(COLUMNS, [show_sending(line) for line in lines])
             found.append(("sending", lines))
         if "tail" in given.parts:

@@ -169,7 +169,8 @@ def main() -> int:
         if pair := best_peer(lines):
             faster, lighter = pair[0].rows_s / pair[1].rows_s, pair[1].cpu_us / pair[0].cpu_us
             name = f"{pair[1].name} {pair[1].version}"
-            print(f"\njourneybatch is {faster:.1f} × as fast as {name}, for a {lighter:.1f}th of its processor time.")
+            print(f"\njourneybatch is {faster:.1f} × as fast as {name}, the best of the others, which takes", end=" ")
+            print(f"{lighter:.1f} × its processor time.")
     if given.to is not None:
         keep(given.to, "bench-peers" if given.peers else "bench", lines)
     problems = missed(lines)
