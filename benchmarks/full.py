@@ -118,6 +118,7 @@ def main() -> None:
     options.add_argument(
         "--left", type=float, default=1_000, help="rows to carry on with, or below 1 their share (1,000)"
     )
+    options.add_argument("--until-first", action="store_true", help="carry on no further than to the first request")
     options.add_argument("--text", type=int, default=1_000, help="characters of a row in scale (1,000)")
     options.add_argument("--reply", type=int, default=2_000, help="characters of a reply in scale (2,000)")
     add_options(options)

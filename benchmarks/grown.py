@@ -56,10 +56,19 @@ def scale(room: Path, rows: int, given: argparse.Namespace) -> list[Line]:
             f"of {size / 1e9:.2f} GB",
             flush=True,
         )
-        taken = measure([*COMMAND, "run", str(job), "--quiet", "--yes"], place / "log")
-        taken = replace(taken, first_request_s=server.first_request_at() - taken.began_at)
+        first: list[float] = []
+
+        def seen() -> None:
+            first.append(server.first_request_at())
+
+        run = [*COMMAND, "run", str(job), "--quiet", "--yes"]
+        taken = measure(run, place / "log", until=seen if given.until_first else None)
+        if not first:
+            seen()
+        taken = replace(taken, first_request_s=first[0] - taken.began_at)
     shutil.rmtree(place)
-    return [Line("plan", 0.0, rows, (plan,)), Line(f"carry on, {left:,} left", 0.0, rows, (taken,))]
+    name = f"carry on, {left:,} left" + (", until the first request" if given.until_first else "")
+    return [Line("plan", 0.0, rows, (plan,)), Line(name, 0.0, rows, (taken,))]
 
 
 def show_line(line: Line) -> dict[str, object]:

@@ -96,7 +96,8 @@ def growth(found: pl.DataFrame) -> dict[str, Any] | None:
     runs = found.filter(pl.col("benchmark") == "sending")
     kinds = pl.when(pl.col("benchmark") == "sending").then(pl.lit("a run that waits for nothing"))
     by_rows = found.filter(
-        ((pl.col("benchmark") == "sending") & (pl.col("latency_s") == 0)) | (pl.col("benchmark") == "scale")
+        ((pl.col("benchmark") == "sending") & (pl.col("latency_s") == 0))
+        | ((pl.col("benchmark") == "scale") & ~pl.col("name").str.contains("until"))
     ).with_columns(kind=kinds.otherwise(pl.col("name").str.replace(r",.*", "")))
     by_c = runs.filter((pl.col("rows") == 100_000) & (pl.col("latency_s") > 0)).with_columns(
         kind=pl.when("tls").then(pl.lit("over TLS")).otherwise(pl.lit("100,000 rows, 50 ms"))

@@ -8,9 +8,10 @@ import json
 import os
 import random
 import resource
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -110,14 +111,24 @@ def upstream(
         process.stdin.close()
 
 
-def measure(command: list[str], log: Path, environ: Mapping[str, str] | None = None) -> Measure:
-    """Runs one whole process on the client's core; raises SystemExit when it does not end with 0."""
+def measure(
+    command: list[str],
+    log: Path,
+    environ: Mapping[str, str] | None = None,
+    until: Callable[[], object] | None = None,
+) -> Measure:
+    """Runs one whole process on the client's core; raises SystemExit when it does not end with 0. ``until`` waits for
+    something, whereupon the process is asked to stop."""
     report = log.with_suffix(".report")
     launch = [sys.executable, "-S", "-E", str(HERE / "launch.py"), str(report), *command]
     with log.open("wb") as out:
-        ended = subprocess.run(launch, check=False, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environ)
-    if ended.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} ended with {ended.returncode}:\n{log.read_text()[-4000:]}")
+        process = subprocess.Popen(launch, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environ)
+        if until is not None:
+            until()
+            process.terminate()
+        code = process.wait()
+    if code != (0 if until is None else 128 + signal.SIGTERM):
+        raise SystemExit(f"{' '.join(command)} ended with {code}:\n{log.read_text()[-4000:]}")
     return Measure(**json.loads(report.read_text()))
 
 
