@@ -28,7 +28,8 @@ def main() -> None:
     }
     with open(report, "w") as file:  # noqa: PTH123  pathlib would be another 2 MiB
         json.dump(told, file)
-    sys.exit(os.waitstatus_to_exitcode(status))
+    code = os.waitstatus_to_exitcode(status)
+    sys.exit(code if code >= 0 else 128 - code)  # as a shell tells it
 
 
 if __name__ == "__main__":

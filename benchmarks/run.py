@@ -111,9 +111,9 @@ def compared(lines: list[Line]) -> list[dict[str, object]]:
     return found
 
 
-def best_peer(lines: list[Line]) -> tuple[Line, Line] | None:
-    """Ours and the quickest of the others at the latency that counts."""
-    there = {line.name: line for line in lines if line.latency_s == LATENCY_S}
+def best_peer(lines: list[Line], latency_s: float) -> tuple[Line, Line] | None:
+    """Ours and the quickest of the others at this latency."""
+    there = {line.name: line for line in lines if line.latency_s == latency_s}
     ours = there.pop(OURS)
     there.pop(RAW, None)
     return (ours, max(there.values(), key=lambda line: line.rows_s)) if there else None
@@ -138,6 +138,9 @@ def parse() -> argparse.Namespace:
         "--peer-rounds", type=int, default=1, help="of the others, which are slow (1; 0 leaves them out)"
     )
     options.add_argument("--peers", action="store_true", help="all peers that make peers has installed")
+    options.add_argument(
+        "--peers-at", type=float, nargs="*", default=[LATENCY_S], help="latencies the others are asked at, too (0.05)"
+    )
     options.add_argument("--only", nargs="*", default=[], help="peers whose name has one of these texts")
     options.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     options.add_argument("--check", action="store_true", help="exit 1 when a target is missed")
@@ -158,18 +161,24 @@ def main() -> int:
     own_two = {contestant: version for contestant, version in contestants.items() if contestant.name in (OURS, RAW)}
     with tempfile.TemporaryDirectory(prefix="journeybatch-bench-") as room:
         limit = ceiling(Path(room), own)
-        lines = race(Path(room), contestants, given, LATENCY_S, own)
-        lines += race(Path(room), own_two, given, 0.0, own)
+        lines = []
+        for latency_s in (LATENCY_S, 0.0):
+            lines += race(Path(room), contestants if latency_s in given.peers_at else own_two, given, latency_s, own)
     shown = compared(lines)
     if given.json:
         print(json.dumps({"machine": headline(), "ceiling": limit, "lines": shown}))
     else:
         print(f"{headline()}; {CONCURRENCY} in flight, whole processes\n{limit}\n")
         show(COLUMNS, shown)
-        if pair := best_peer(lines):
+        for latency_s in given.peers_at:
+            if (pair := best_peer(lines, latency_s)) is None:
+                continue
             faster, lighter = pair[0].rows_s / pair[1].rows_s, pair[1].cpu_us / pair[0].cpu_us
             name = f"{pair[1].name} {pair[1].version}"
-            print(f"\njourneybatch is {faster:.1f} × as fast as {name}, the best of the others, which takes", end=" ")
+            print(
+                f"\nAt {latency_s * 1000:.0f} ms, journeybatch is {faster:.1f} × as fast as {name}, the best of the others, which takes",
+                end=" ",
+            )
             print(f"{lighter:.1f} × its processor time.")
     if given.to is not None:
         keep(given.to, "bench-peers" if given.peers else "bench", lines)

@@ -2,9 +2,9 @@
 
 A chat-completions endpoint on loopback: a bare ``asyncio.Protocol`` on uvloop that answers every
 ``POST /api/v1/chat/completions`` with the same completion, ``--latency`` seconds after its last byte came in;
-anything else is a 404. With ``--tail``, some take far longer: a lognormal of that sigma about the median
+anything else is a 404 at once. With ``--tail``, some take far longer: a lognormal of that sigma about the median
 ``--latency``, up to ``--cap``, one sequence for each ``--seed``. Prints ``{"base_url": …}`` when it listens and
-``{"first_request_at": …}`` when its first request comes in (epoch seconds), and ends when its stdin closes.
+``{"first_request_at": …}`` when the first of them comes in (epoch seconds), and ends when its stdin closes.
 It understands HTTP/1.1 with ``Content-Length``, keep-alive and pipelining, and nothing more.
 """
 
@@ -80,17 +80,16 @@ class Connection(asyncio.Protocol):
             if len(self.pending) < whole:
                 return
             self.pending = self.pending[whole:]
-            self.answer(COMPLETION if head.startswith(ASK) else NOT_FOUND)
+            if not head.startswith(ASK):
+                self.write(NOT_FOUND)
+            elif (latency_s := self.draw()) > 0:
+                self.call_later(latency_s, self.answer)
+            else:
+                self.write(COMPLETION)
 
-    def answer(self, reply: bytes) -> None:
-        if (latency_s := self.draw()) > 0:
-            self.call_later(latency_s, self.deliver, reply)
-        else:
-            self.write(reply)
-
-    def deliver(self, reply: bytes) -> None:
+    def answer(self) -> None:
         if not self.closed:  # by a client that was stopped meanwhile
-            self.write(reply)
+            self.write(COMPLETION)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closed = True
