@@ -119,6 +119,18 @@ def best_peer(lines: list[Line], latency_s: float) -> tuple[Line, Line] | None:
     return (ours, max(there.values(), key=lambda line: line.rows_s)) if there else None
 
 
+def say_ratio(lines: list[Line], latency_s: float) -> None:
+    if (pair := best_peer(lines, latency_s)) is None:
+        return
+    ours, peer = pair
+    faster, lighter = ours.rows_s / peer.rows_s, peer.cpu_us / ours.cpu_us
+    print(
+        f"\nAt {latency_s * 1000:.0f} ms, journeybatch is {faster:.1f} × as fast as {peer.name} {peer.version}",
+        end=", ",
+    )
+    print(f"the best of the others, which takes {lighter:.1f} × its processor time.")
+
+
 def missed(lines: list[Line]) -> list[str]:
     ours = next(line for line in lines if line.name == OURS and line.latency_s == LATENCY_S)
     found = []
@@ -171,15 +183,7 @@ def main() -> int:
         print(f"{headline()}; {CONCURRENCY} in flight, whole processes\n{limit}\n")
         show(COLUMNS, shown)
         for latency_s in given.peers_at:
-            if (pair := best_peer(lines, latency_s)) is None:
-                continue
-            faster, lighter = pair[0].rows_s / pair[1].rows_s, pair[1].cpu_us / pair[0].cpu_us
-            name = f"{pair[1].name} {pair[1].version}"
-            print(
-                f"\nAt {latency_s * 1000:.0f} ms, journeybatch is {faster:.1f} × as fast as {name}, the best of the others, which takes",
-                end=" ",
-            )
-            print(f"{lighter:.1f} × its processor time.")
+            say_ratio(lines, latency_s)
     if given.to is not None:
         keep(given.to, "bench-peers" if given.peers else "bench", lines)
     problems = missed(lines)
