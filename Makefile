@@ -89,17 +89,20 @@ check: .venv/tested
 docs: .venv/installed
 	$(BIN)/python docs/generate.py
 
+# TO=FILE.parquet keeps every round.
+KEEP = $(if $(TO),--to $(TO))
+
 bench: .venv/tested
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/run.py $(KEEP)
 
 bench-full: .venv/tested
-	$(BIN)/python benchmarks/pieces.py
-	$(BIN)/python benchmarks/full.py
+	$(BIN)/python benchmarks/pieces.py $(KEEP)
+	$(BIN)/python benchmarks/full.py $(KEEP)
 
-# The same job for journeybatch and for other tools, each in an environment of its own: `make peers` is about 1.3 GB. What
+# The same job for journeybatch and for other tools, each in an environment of its own: `make peers` is about 1.6 GB. What
 # cannot be installed is named and left out.
 bench-peers: .venv/tested peers
-	$(BIN)/python benchmarks/run.py --peers --rounds 5 --peer-rounds 3
+	$(BIN)/python benchmarks/run.py --peers --rounds 5 --peer-rounds 3 $(KEEP)
 
 peers:
 	-$(MAKE) --keep-going peers-environments

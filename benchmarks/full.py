@@ -13,6 +13,7 @@ import os
 import statistics
 import subprocess
 import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from small import show_starts, starts
 from stage import add_options, ceiling, read_upstreams, run_ours, take_the_core, upstream, write_table
 
 SIGMA, CAP_S = 1.0, 3.0
+TAIL = ("--tail", str(SIGMA), "--cap", str(CAP_S))
 PARTS = ("sending", "tail", "start", "scale")
 COLUMNS = {
     "name": "",
@@ -75,10 +77,11 @@ def sending(room: Path, case: Case, given: argparse.Namespace, more: tuple[str, 
     if not table.exists():
         write_table(table, case.rows)
     pem = certificate(room) if case.tls else None
-    environ = {**os.environ, **({"SSL_CERT_FILE": str(pem)} if pem and "SSL_CERT_FILE" not in os.environ else {})}
     own = {} if more else read_upstreams(given.upstream)
     taken: list[Measure] = []
     with upstream(case.latency_s, pem, own, more) as server:
+        # a server of one's own is trusted by what the environment says
+        environ = {**os.environ, **({"SSL_CERT_FILE": str(pem)} if pem and server.process else {})}
         for _ in range(given.rounds):
             with tempfile.TemporaryDirectory(dir=room) as fresh:
                 taken.append(run_ours(Path(fresh), table, server.base_url, case.concurrency, environ))
@@ -123,32 +126,48 @@ def main() -> None:
     options.add_argument("--reply", type=int, default=2_000, help="characters of a reply in scale (2,000)")
     add_options(options)
     given = options.parse_args()
-    own = read_upstreams(given.upstream)
     take_the_core()
     with tempfile.TemporaryDirectory(prefix="journeybatch-bench-") as folder:
-        room, found = Path(folder), list[tuple[str, list[Line]]]()
+        room = Path(folder)
         print(headline())
         if "sending" in given.parts:
-            print(ceiling(room, own) + "\n")
+            print(ceiling(room, read_upstreams(given.upstream)) + "\n")
             cases = [*CASES, *(Case(f"{rows:,} rows, nothing to wait for", rows, 0.0) for rows in given.more)]
-            lines = [sending(room, case, given) for case in cases if given.only in case.name]
-            show(COLUMNS, [show_sending(line) for line in lines])
-            found.append(("sending", lines))
+            wanted = [case for case in cases if given.only in case.name]
+            told(given, "sending", COLUMNS, show_sending, ([sending(room, case, given)] for case in wanted))
         if "tail" in given.parts:
-            case, tail = Case("heavy tail", 10_000, 0.05), ("--tail", str(SIGMA), "--cap", str(CAP_S))
-            found.append(("tail", [sending(room, case, given, tail)]))
-            show_tail(found[-1][1][0])
+            line = sending(room, Case("heavy tail", 10_000, 0.05), given, TAIL)
+            show_tail(line)
+            kept(given, "tail", [line])
         if "start" in given.parts:
-            found.append(("start", starts(room)))
-            show_starts(found[-1][1])
+            lines = starts(room)
+            show_starts(lines)
+            kept(given, "start", lines)
         if "scale" in given.parts and given.scale:
             print()
-            grown = [line for rows in given.scale for line in scale(room, rows, given)]
-            show(SCALE_COLUMNS, [show_line(line) for line in grown])
-            found.append(("scale", grown))
-        if given.to is not None:
-            for benchmark, lines in found:
-                keep(given.to, benchmark, lines)
+            told(given, "scale", SCALE_COLUMNS, show_line, (scale(room, rows, given) for rows in given.scale))
+
+
+def told(
+    given: argparse.Namespace,
+    benchmark: str,
+    columns: dict[str, str],
+    shown: Callable[[Line], dict[str, object]],
+    measured: Iterable[list[Line]],
+) -> None:
+    """Shows and keeps each line as soon as it is there."""
+
+    def lines() -> Iterator[dict[str, object]]:
+        for some in measured:
+            kept(given, benchmark, some)
+            yield from map(shown, some)
+
+    show(columns, lines())
+
+
+def kept(given: argparse.Namespace, benchmark: str, lines: list[Line]) -> None:
+    if given.to is not None:
+        keep(given.to, benchmark, lines)
 
 
 if __name__ == "__main__":

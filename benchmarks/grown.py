@@ -51,11 +51,9 @@ def scale(room: Path, rows: int, given: argparse.Namespace) -> list[Line]:
         write_journal(job, rows - left, given.reply)
         journal_s = time.perf_counter() - began
         size = sum(path.stat().st_size for path in (place / "run").rglob("*") if path.is_file())
-        print(
-            f"made in {made_s:.0f} s: a table of {table.stat().st_size / 1e9:.2f} GB; in {journal_s:.0f} s: a journal "
-            f"of {size / 1e9:.2f} GB",
-            flush=True,
-        )
+        table_gb, journal_gb = table.stat().st_size / 1e9, size / 1e9
+        print(f"{rows:,} rows: a table of {table_gb:.2f} GB made in {made_s:.0f} s,", end=" ", file=sys.stderr)
+        print(f"a journal of {journal_gb:.2f} GB in {journal_s:.0f} s", file=sys.stderr)
         first: list[float] = []
 
         def seen() -> None:

@@ -6,6 +6,7 @@ import os
 import platform
 import statistics
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -155,7 +156,7 @@ def keep(path: Path, benchmark: str, lines: list[Line]) -> None:
     frame.write_parquet(path)
 
 
-def show(columns: dict[str, str], lines: list[dict[str, object]]) -> None:
+def show(columns: dict[str, str], lines: Iterable[dict[str, object]]) -> None:
     """A Markdown table: ``columns`` by key and heading, the first one to the left."""
     print("| " + " | ".join(columns.values()) + " |\n| --- " + "| ---: " * (len(columns) - 1) + "|")
     for line in lines:
