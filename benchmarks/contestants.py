@@ -81,7 +81,7 @@ CONTESTANTS = [
     Contestant("openai, aiohttp", "peers/diy.py", "openai", "openai", ("aiohttp",)),
     Contestant("promptfoo", "peers/with_promptfoo.mjs", "tools", "promptfoo", at_most=2_000),
     Contestant("curator", "peers/with_curator.py", "curator", "bespokelabs-curator"),
-    Contestant("litellm", "peers/with_litellm.py", "litellm", "litellm", at_most=5_000),
+    Contestant("litellm", "peers/with_litellm.py", "litellm", "litellm"),
     Contestant("inspect", "peers/with_inspect.py", "inspect", "inspect-ai", at_most=2_000),
 ]
 SHORT = [CONTESTANTS[0], CONTESTANTS[1], Contestant(SCRIPT, "peers/diy.py", "", "openai")]
