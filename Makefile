@@ -99,7 +99,7 @@ bench-full: .venv/tested
 	$(BIN)/python benchmarks/pieces.py $(KEEP)
 	$(BIN)/python benchmarks/full.py $(KEEP)
 
-# The same job for journeybatch and for other tools, each in an environment of its own: `make peers` is about 1.6 GB. What
+# The same job for journeybatch and for other tools, each in an environment of its own: `make peers` is about 2 GB. What
 # cannot be installed is named and left out.
 bench-peers: .venv/tested peers
 	$(BIN)/python benchmarks/run.py --peers --rounds 5 --peer-rounds 3 $(KEEP)
