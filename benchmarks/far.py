@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from run import CONCURRENCY, measure, upstream, write_table
+from stage import CONCURRENCY, measure, upstream, write_table
 from upstream import COMPLETION
 
 from journeybatch.distributed import Worker
@@ -89,7 +89,8 @@ def cpu_us(long: list[Run], short: list[Run]) -> float:
 def compare(room: Path, given: argparse.Namespace, address: str) -> None:
     far = ("--engine", "ray", "--address", address, "--set", "engine.workers=1")
     runs: dict[str, tuple[list[Run], list[Run]]] = {}
-    with upstream(0.0) as fast:
+    with upstream(0.0) as server:
+        fast = server.base_url
         for name, arguments, echo in (
             ("local, 0 ms", (), False),
             ("ray, 1 worker, 0 ms", far, False),
@@ -108,7 +109,8 @@ def compare(room: Path, given: argparse.Namespace, address: str) -> None:
 
 def scale(room: Path, given: argparse.Namespace, address: str) -> None:
     """Each worker brings so many requests in flight to an upstream that takes a second for each."""
-    with upstream(1.0) as slow:
+    with upstream(1.0) as server:
+        slow = server.base_url
         for workers in (1, 2):
             far = ("--engine", "ray", "--address", address, "--set", f"engine.workers={workers}")
             lanes = given.lanes * workers

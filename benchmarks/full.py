@@ -1,30 +1,42 @@
 """What ``make bench-full`` runs: whole processes against the upstream, and tables far larger than a run here could ask.
 
-``sending`` runs jobs at several latencies and numbers in flight, with and without TLS. ``scale`` makes a table and the
-journal of a run that was killed a thousand rows before its end, plans a job like it, and carries it on: what is
-measured is everything that grows with the rows. ``--to FILE`` keeps all measures as Parquet.
+- ``sending``: jobs at several latencies and numbers in flight, with and without TLS;
+- ``tail``: latencies with a heavy tail, and how long the last hundredth of the answers takes;
+- ``start``: ``--version``, and the first request of a small job;
+- ``scale``: a plan, and a job carried on after a kill: what is measured is everything that grows with the rows.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
-import sys
 import tempfile
-import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-from made import write_journal
-from made import write_table as write_parquet
-from run import CORES, Line, Measure, measure, run_ours, upstream, write_job, write_table
+from grown import COLUMNS as SCALE_COLUMNS
+from grown import scale, show_line
+from measures import Line, Measure, headline, keep, show
+from small import show_starts, starts
+from stage import add_options, ceiling, read_upstreams, run_ours, take_the_core, upstream, write_table
 
-LEFT = 1_000
-"""Rows that a job carried on has yet to ask."""
+SIGMA, CAP_S = 1.0, 3.0
+TAIL = ("--tail", str(SIGMA), "--cap", str(CAP_S))
+PARTS = ("sending", "tail", "start", "scale")
+COLUMNS = {
+    "name": "",
+    "rows": "rows",
+    "concurrency": "in flight",
+    "latency": "latency",
+    "seconds_median": "median s",
+    "rows_per_s": "rows/s",
+    "times_ideal": "× ideal",
+    "cpu_us_per_row": "CPU µs/row",
+    "rss_mib": "RSS MiB",
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +51,9 @@ class Case:
 CASES = [
     Case("10,000 rows", 10_000, 0.05),
     Case("100,000 rows", 100_000, 0.05),
-    Case("nothing to wait for", 100_000, 0.0),
+    Case("1,000 rows, nothing to wait for", 1_000, 0.0),
+    Case("10,000 rows, nothing to wait for", 10_000, 0.0),
+    Case("100,000 rows, nothing to wait for", 100_000, 0.0),
     Case("1,000 in flight", 100_000, 0.05, 1_000),
     Case("the same over TLS", 100_000, 0.05, 1_000, tls=True),
     Case("2,000 in flight", 100_000, 0.05, 2_000),
@@ -57,87 +71,103 @@ def certificate(room: Path) -> Path:
     return path
 
 
-def sending(room: Path, case: Case, rounds: int) -> Line:
+def sending(room: Path, case: Case, given: argparse.Namespace, more: tuple[str, ...] = ()) -> Line:
+    """A case, so many rounds of it; with ``more`` options for the built-in upstream."""
     table = room / f"{case.rows}.csv"
     if not table.exists():
         write_table(table, case.rows)
     pem = certificate(room) if case.tls else None
-    environ = {**os.environ, **({"SSL_CERT_FILE": str(pem)} if pem else {})}
+    own = {} if more else read_upstreams(given.upstream)
     taken: list[Measure] = []
-    with upstream(case.latency_s, pem) as base_url:
-        for _ in range(rounds):
+    with upstream(case.latency_s, pem, own, more) as server:
+        # a server of one's own is trusted by what the environment says
+        environ = {**os.environ, **({"SSL_CERT_FILE": str(pem)} if pem and server.process else {})}
+        for _ in range(given.rounds):
             with tempfile.TemporaryDirectory(dir=room) as fresh:
-                taken.append(run_ours(Path(fresh), table, base_url, case.concurrency, environ))
-    return Line(case.name, case.latency_s, case.rows, tuple(taken), case.concurrency)
+                taken.append(run_ours(Path(fresh), table, server.base_url, case.concurrency, environ))
+        named = "built-in" if server.process else server.base_url
+    return Line(case.name, case.latency_s, case.rows, tuple(taken), case.concurrency, tls=case.tls, upstream=named)
 
 
-def scale(room: Path, rows: int) -> list[dict[str, object]]:
-    """A plan of ``rows`` rows of 1,000 characters, and a job carried on that lacks the last thousand of its answers,
-    each of 2,000 characters."""
-    room.mkdir()
-    table = room / "rows.parquet"
-    write_parquet(table, rows, 1_000)
-    lines = []
-    with upstream(0.0) as base_url:
-        job = write_job(room, table, base_url)
-        command = [sys.executable, "-m", "journeybatch"]
-        lines.append(told("plan", rows, measure([*command, "plan", str(job)], room / "log")))
-        write_journal(job, rows - LEFT, 2_000)
-        began = time.time()
-        taken = measure([*command, "run", str(job), "--quiet", "--yes"], room / "log")
-        sent = pl.scan_parquet(room / "run" / "requests.parquet").select("started_at").tail(LEFT).collect()
-        first_s = sent["started_at"].min().timestamp() - began  # type: ignore[union-attr]
-        lines.append({**told("carry on", rows, taken), "first_request_s": round(first_s, 2)})
-    return lines
-
-
-def told(name: str, rows: int, taken: Measure) -> dict[str, object]:
+def show_sending(line: Line) -> dict[str, object]:
     return {
-        "name": name,
-        "rows": rows,
-        "seconds": round(taken.wall_s, 2),
-        "cpu_us_per_row": round(taken.cpu_s / rows * 1e6, 1),
-        "rss_mib": round(taken.rss_mib),
+        **line.to_dict(),
+        "name": line.name,
+        "concurrency": line.concurrency,
+        "latency": f"{line.latency_s * 1e3:.0f} ms",
     }
 
 
-def show(line: Line) -> dict[str, object]:
-    """One line of the table of sending, as it is measured."""
-    one = {**line.to_dict(), "rows": line.rows, "concurrency": line.concurrency}
-    median = line.rows / statistics.median(measure.wall_s for measure in line.rounds)
-    shown = (line.name, f"{line.rows:,}", f"{line.concurrency:,}", f"{line.latency_s * 1000:.0f} ms")
-    figures = (one["rows_per_s"], round(median), one["times_ideal"] or "–", one["cpu_us_per_row"], one["rss_mib"])
-    print("| " + " | ".join(map(str, (*shown, *figures))) + " |", flush=True)
-    return one
-
-
-def show_scale(lines: list[dict[str, object]]) -> None:
-    print("\n| | rows | s | first request after s | CPU µs/row | RSS MiB |\n| --- | " + " | ".join(["---:"] * 5) + " |")
-    for line in lines:
-        names = ("name", "rows", "seconds", "first_request_s", "cpu_us_per_row", "rss_mib")
-        print("| " + " | ".join(str(line.get(name, "–")) for name in names) + " |")
+def show_tail(line: Line) -> None:
+    taken = statistics.median(one.last_percent or 0.0 for one in line.rounds)
+    print(
+        f"\nLatencies with a heavy tail (lognormal, median {line.latency_s * 1000:.0f} ms, sigma {SIGMA}, at most",
+        end=" ",
+    )
+    print(
+        f"{CAP_S:.0f} s), {line.rows:,} rows: the last hundredth took {taken:.2f} × the slowest request's own time",
+        end=" ",
+    )
+    print(f"(median of {len(line.rounds)}; wanted: 1); {line.median_s:.2f} s in all")
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--only", help="cases whose name has this text (the empty text: all)", default="")
+    options.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, help="(all)")
+    options.add_argument("--only", help="cases of sending whose name has this text (the empty text: all)", default="")
+    options.add_argument("--more", type=int, nargs="*", default=[], help="sending so many rows, too, at 0 ms")
     options.add_argument("--scale", type=int, nargs="*", default=[100_000, 300_000, 1_000_000], help="rows")
-    options.add_argument("--to", type=Path, help="a Parquet file for all measures")
+    options.add_argument(
+        "--left", type=float, default=1_000, help="rows to carry on with, or below 1 their share (1,000)"
+    )
+    options.add_argument("--until-first", action="store_true", help="carry on no further than to the first request")
+    options.add_argument("--text", type=int, default=1_000, help="characters of a row in scale (1,000)")
+    options.add_argument("--reply", type=int, default=2_000, help="characters of a reply in scale (2,000)")
+    add_options(options)
     given = options.parse_args()
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    if len(CORES) > 1:
-        os.sched_setaffinity(0, CORES[:1])
+    take_the_core()
     with tempfile.TemporaryDirectory(prefix="journeybatch-bench-") as folder:
         room = Path(folder)
-        print("| | rows | in flight | latency | rows/s | median | × ideal | CPU µs/row | RSS MiB |")
-        print("| --- | " + " | ".join(["---:"] * 8) + " |")
-        found = [show(sending(room, case, given.rounds)) for case in CASES if given.only in case.name]
-        grown = [line for rows in given.scale for line in scale(room / f"scale-{rows}", rows)]
-    show_scale(grown)
+        print(headline())
+        if "sending" in given.parts:
+            print(ceiling(room, read_upstreams(given.upstream)) + "\n")
+            cases = [*CASES, *(Case(f"{rows:,} rows, nothing to wait for", rows, 0.0) for rows in given.more)]
+            wanted = [case for case in cases if given.only in case.name]
+            told(given, "sending", COLUMNS, show_sending, ([sending(room, case, given)] for case in wanted))
+        if "tail" in given.parts:
+            line = sending(room, Case("heavy tail", 10_000, 0.05), given, TAIL)
+            show_tail(line)
+            kept(given, "tail", [line])
+        if "start" in given.parts:
+            lines = starts(room)
+            show_starts(lines)
+            kept(given, "start", lines)
+        if "scale" in given.parts and given.scale:
+            print()
+            told(given, "scale", SCALE_COLUMNS, show_line, (scale(room, rows, given) for rows in given.scale))
+
+
+def told(
+    given: argparse.Namespace,
+    benchmark: str,
+    columns: dict[str, str],
+    shown: Callable[[Line], dict[str, object]],
+    measured: Iterable[list[Line]],
+) -> None:
+    """Shows and keeps each line as soon as it is there."""
+
+    def lines() -> Iterator[dict[str, object]]:
+        for some in measured:
+            kept(given, benchmark, some)
+            yield from map(shown, some)
+
+    show(columns, lines())
+
+
+def kept(given: argparse.Namespace, benchmark: str, lines: list[Line]) -> None:
     if given.to is not None:
-        pl.DataFrame([*found, *grown], infer_schema_length=None).write_parquet(given.to)
+        keep(given.to, benchmark, lines)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,11 @@ def reply_of(characters: int) -> bytes:
     ).encode()
 
 
+def journal_bytes(answered: int, characters: int) -> int:
+    """About how large that journal is going to be on the disk."""
+    return answered * (len(reply_of(characters)) + 320)
+
+
 def write_journal(job_file: Path, answered: int, characters: int) -> None:
     """A journal in the job's output directory as a run leaves it that was killed after ``answered`` answers."""
     job = bind(load_job(str(job_file)), read_world())

@@ -2,7 +2,9 @@
 
 A chat-completions endpoint on loopback: a bare ``asyncio.Protocol`` on uvloop that answers every
 ``POST /api/v1/chat/completions`` with the same completion, ``--latency`` seconds after its last byte came in;
-anything else is a 404. Prints ``{"base_url": …}`` when it listens and ends when its stdin closes.
+anything else is a 404 at once. With ``--tail``, some take far longer: a lognormal of that sigma about the median
+``--latency``, up to ``--cap``, one sequence for each ``--seed``. Prints ``{"base_url": …}`` when it listens and
+``{"first_request_at": …}`` when the first of them comes in (epoch seconds), and ends when its stdin closes.
 It understands HTTP/1.1 with ``Content-Length``, keep-alive and pipelining, and nothing more.
 """
 
@@ -12,9 +14,11 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import ssl
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 import uvloop
 
@@ -59,10 +63,11 @@ NOT_FOUND = frame("404 Not Found", {"error": {"message": "not here", "type": "in
 class Connection(asyncio.Protocol):
     """One connection: requests in, one timer and one fixed answer each."""
 
-    def __init__(self, latency_s: float, call_later: Callable[..., object]) -> None:
-        self.latency_s = latency_s
+    def __init__(self, draw: Callable[[], float], call_later: Callable[..., object]) -> None:
+        self.draw = draw
         self.call_later = call_later
         self.pending = b""
+        self.closed = False
 
     def connection_made(self, transport: asyncio.WriteTransport) -> None:  # type: ignore[override]
         self.write = transport.write
@@ -75,13 +80,19 @@ class Connection(asyncio.Protocol):
             if len(self.pending) < whole:
                 return
             self.pending = self.pending[whole:]
-            self.answer(COMPLETION if head.startswith(ASK) else NOT_FOUND)
+            if not head.startswith(ASK):
+                self.write(NOT_FOUND)
+            elif (latency_s := self.draw()) > 0:
+                self.call_later(latency_s, self.answer)
+            else:
+                self.write(COMPLETION)
 
-    def answer(self, reply: bytes) -> None:
-        if self.latency_s > 0:
-            self.call_later(self.latency_s, self.write, reply)
-        else:
-            self.write(reply)
+    def answer(self) -> None:
+        if not self.closed:  # by a client that was stopped meanwhile
+            self.write(COMPLETION)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.closed = True
 
 
 def content_length(head: bytes) -> int:
@@ -92,14 +103,24 @@ def content_length(head: bytes) -> int:
     return int(lowered[found + len(LENGTH) :].split(b"\r\n", 1)[0])
 
 
-async def serve(latency_s: float, certificate: str | None) -> None:
+def latencies(latency_s: float, sigma: float, cap_s: float, seed: int) -> Iterator[float]:
+    """How long one request after another takes. Whoever asks for the first one has a request: that is told."""
+    print(json.dumps({"first_request_at": time.time()}), flush=True)
+    dice = random.Random(seed)
+    while sigma == 0:
+        yield latency_s
+    while True:
+        yield min(cap_s, latency_s * dice.lognormvariate(0.0, sigma))
+
+
+async def serve(draw: Callable[[], float], certificate: str | None) -> None:
     loop = asyncio.get_running_loop()
     tls = None
     if certificate is not None:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(certificate)
     server = await loop.create_server(
-        lambda: Connection(latency_s, loop.call_later), "127.0.0.1", 0, backlog=BACKLOG, ssl=tls
+        lambda: Connection(draw, loop.call_later), "127.0.0.1", 0, backlog=BACKLOG, ssl=tls
     )
     port = server.sockets[0].getsockname()[1]
     scheme = "http" if tls is None else "https"
@@ -110,12 +131,16 @@ async def serve(latency_s: float, certificate: str | None) -> None:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--latency", type=float, default=0.05, help="seconds from request to answer (0.05)")
+    options.add_argument("--tail", type=float, default=0.0, help="the sigma of a lognormal latency (0: all the same)")
+    options.add_argument("--cap", type=float, default=5.0, help="seconds that none takes longer than (5)")
+    options.add_argument("--seed", type=int, default=7, help="of the latencies (7)")
     options.add_argument("--core", type=int, help="the processor core to stay on, where the system can")
     options.add_argument("--certificate", help="a PEM file with key and certificate: speak TLS")
     given = options.parse_args()
     if given.core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {given.core})
-    uvloop.run(serve(given.latency, given.certificate))
+    draw = latencies(given.latency, given.tail, given.cap, given.seed).__next__
+    uvloop.run(serve(draw, given.certificate))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,75 @@
+"""What grows with the rows: a plan, and a job carried on after a kill, over tables larger than a run here could ask.
+
+The table and the journal are made (``made.py``), not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from made import journal_bytes, write_journal, write_table
+from measures import Line
+from stage import measure, upstream, write_job
+
+COLUMNS = {
+    "name": "",
+    "rows": "rows",
+    "seconds": "s",
+    "first_request_s": "first request after s",
+    "cpu_us_per_row": "CPU µs/row",
+    "rss_mib": "RSS MiB",
+}
+COMMAND = [sys.executable, "-m", "journeybatch"]
+
+
+def left_of(rows: int, share: float) -> int:
+    """How many rows are left to ask: a share of them where it is below 1, else a number."""
+    return round(rows * share) if share < 1 else min(rows, round(share))
+
+
+def scale(room: Path, rows: int, given: argparse.Namespace) -> list[Line]:
+    """A plan of ``rows`` rows, and a job carried on that lacks the last of its answers. Raises SystemExit where the
+    disk is too small for them: the journal, its views beside it, and the table."""
+    left = left_of(rows, given.left)
+    needed = 2 * journal_bytes(rows - left, given.reply) + 2 * rows * given.text
+    if needed > (free := shutil.disk_usage(room).free):
+        raise SystemExit(f"{rows:,} rows would need {needed / 1e9:.0f} GB of disk, and {free / 1e9:.0f} are free")
+    place = room / f"scale-{rows}"
+    place.mkdir()
+    table, began = place / "rows.parquet", time.perf_counter()
+    write_table(table, rows, given.text)
+    made_s = time.perf_counter() - began
+    with upstream(0.0) as server:
+        job = write_job(place, table, server.base_url)
+        plan = measure([*COMMAND, "plan", str(job)], place / "log")
+        began = time.perf_counter()
+        write_journal(job, rows - left, given.reply)
+        journal_s = time.perf_counter() - began
+        size = sum(path.stat().st_size for path in (place / "run").rglob("*") if path.is_file())
+        table_gb, journal_gb = table.stat().st_size / 1e9, size / 1e9
+        print(f"{rows:,} rows: a table of {table_gb:.2f} GB made in {made_s:.0f} s,", end=" ", file=sys.stderr)
+        print(f"a journal of {journal_gb:.2f} GB in {journal_s:.0f} s", file=sys.stderr)
+        first: list[float] = []
+
+        def seen() -> None:
+            first.append(server.first_request_at())
+
+        run = [*COMMAND, "run", str(job), "--quiet", "--yes"]
+        taken = measure(run, place / "log", until=seen if given.until_first else None)
+        if not first:
+            seen()
+        taken = replace(taken, first_request_s=first[0] - taken.began_at)
+    shutil.rmtree(place)
+    name = f"carry on, {left:,} left" + (", until the first request" if given.until_first else "")
+    return [Line("plan", 0.0, rows, (plan,)), Line(name, 0.0, rows, (taken,))]
+
+
+def show_line(line: Line) -> dict[str, object]:
+    (taken,) = line.rounds
+    first = None if taken.first_request_s is None else round(taken.first_request_s, 2)
+    return {**line.to_dict(), "first_request_s": first, "cpu_us_per_row": round(line.cpu_us, 1)}
