@@ -57,7 +57,7 @@ CASES = [
     Case("1,000 in flight", 100_000, 0.05, 1_000),
     Case("the same over TLS", 100_000, 0.05, 1_000, tls=True),
     Case("2,000 in flight", 100_000, 0.05, 2_000),
-    Case("4,000 in flight", 100_000, 0.05, 4_000),
+    Case("5,000 in flight", 100_000, 0.05, 5_000),
 ]
 
 

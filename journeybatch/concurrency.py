@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer, PlainValidator
 
-LARGEST = 4096
+LARGEST = 10_000
 AUTO = 256
 
 

@@ -15,6 +15,7 @@ from typing import Annotated
 import anyio
 import msgspec
 
+from journeybatch.concurrency import LARGEST
 from journeybatch.entries import Tuned
 from journeybatch.history import History
 from journeybatch.replacement import replacement
@@ -28,7 +29,7 @@ class Tuning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a run goes by: most requests in flight, and the cap in credits. In a wish, None leaves a value as it is;
     where it tells what is in force, ``credits`` of None means no cap."""
 
-    concurrency: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=LARGEST)] | None = None
     credits: Annotated[int, msgspec.Meta(ge=0, le=10**12)] | None = None
 
     def __str__(self) -> str:

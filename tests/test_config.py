@@ -60,7 +60,7 @@ defaults:
         "F:2:19: credits.gpt-4o: expected a whole number of credits, or [at least, at most], found 'many'",
         "F:3:15: allow_hosts.0: expected a host like llm.example.com, without https:// and without a port, "
         "found 'https://llm.example.com/v1'",
-        "F:5:16: defaults.concurrency: expected a number from 1 to 4096, found 0",
+        "F:5:16: defaults.concurrency: expected a number from 1 to 10000, found 0",
         "F:6:12: defaults.limits: unknown key 'failurs' (did you mean 'failures'?)",
     ]
 

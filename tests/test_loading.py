@@ -247,8 +247,8 @@ limits: {failures: half}
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"concurrency": 0}, "concurrency: expected a number from 1 to 4096, found 0"),
-        ({"concurrency": 5000}, "expected a number from 1 to 4096, found 5000"),
+        ({"concurrency": 0}, "concurrency: expected a number from 1 to 10000, found 0"),
+        ({"concurrency": 50000}, "expected a number from 1 to 10000, found 50000"),
         ({"concurrency": True}, "expected a whole number, or `auto`, found true"),
         ({"concurrency": 1.5}, "expected a whole number, or `auto`, found 1.5"),
         ({"concurrency": None}, "expected a whole number, or `auto`, found nothing"),
@@ -393,7 +393,7 @@ def test_paths_in_overrides_are_relative_to_the_working_directory(tmp_path, monk
     [
         ({"limits.creditz": 1}, "override 'limits.creditz': limits: unknown key 'creditz' (did you mean 'credits'?)"),
         ({"concurency": 1}, "override 'concurency': unknown key 'concurency' (did you mean 'concurrency'?)"),
-        ({"concurrency": 0}, "override 'concurrency': expected a number from 1 to 4096, found 0"),
+        ({"concurrency": 0}, "override 'concurrency': expected a number from 1 to 10000, found 0"),
         ({"concurrency.x": 0}, "override 'concurrency.x': concurrency: expected a whole number"),
         ({"api.key": "sk-123"}, "override 'api.key': api: 'key': a key never stands in a job"),
         ({"api.base_url": "http://10.0.0.1"}, "override 'api.base_url': api: http://"),

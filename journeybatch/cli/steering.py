@@ -12,6 +12,7 @@ from journeybatch import tuning
 from journeybatch.cli import screen
 from journeybatch.cli.looking import check_journal, directory_of
 from journeybatch.cli.watching import look
+from journeybatch.concurrency import LARGEST
 from journeybatch.errors import OutputError
 from journeybatch.tuning import Tuning
 
@@ -21,7 +22,7 @@ PAUSE_S = 0.05
 
 @click.command()
 @click.argument("target", metavar="DIR-or-JOB")
-@click.option("--concurrency", type=click.IntRange(1, 4096), help="Requests in flight at most.")
+@click.option("--concurrency", type=click.IntRange(1, LARGEST), help="Requests in flight at most.")
 @click.option("--max-credits", type=click.IntRange(min=0, max=10**12), help="What the run may be billed at most.")
 def tune(target: str, concurrency: int | None, max_credits: int | None) -> None:
     """Change the concurrency or the cap of the run at work in DIR, for the rest of it."""
