@@ -8,6 +8,7 @@ this process whole decides whether it may have cost something.
 from __future__ import annotations
 
 import asyncio
+import math
 import select
 import socket
 import time
@@ -72,6 +73,8 @@ class Lane(asyncio.Protocol):
         self._stage = Stage.NOTHING
         self._waiting: asyncio.Future[Any] | None = None
         self._sent_at = 0.0
+        self._deadline = math.inf
+        self._alarm: asyncio.TimerHandle | None = None
         self._clear()
 
     def _clear(self) -> None:
@@ -90,9 +93,11 @@ class Lane(asyncio.Protocol):
             self._waiting = self._loop.create_future()
             await self._waiting
 
-    def send(self, request: bytes) -> asyncio.Future[Reply]:
-        """Hand over a whole request. The future brings its ``Reply``, or raises an ``httpx.TransportError``."""
+    def send(self, request: bytes, deadline: float = math.inf) -> asyncio.Future[Reply]:
+        """Hand over a whole request. The future brings its ``Reply``, or raises an ``httpx.TransportError``, also when
+        it is past the ``deadline`` (seconds of the loop's clock)."""
         self._clear()
+        self._watch(deadline)
         waiting = self._waiting = self._loop.create_future()
         self._sent_at = time.perf_counter()
         transport = cast(asyncio.Transport, self._transport)
@@ -103,10 +108,6 @@ class Lane(asyncio.Protocol):
             self._stage = Stage.PART
             self._fail(httpx.WriteError("the connection broke while the request was being sent"))
         return waiting
-
-    def expire(self) -> None:
-        """The deadline of this exchange has passed."""
-        self._fail(LATE[self._stage]("the deadline passed before the reply was whole"))
 
     def drop(self) -> None:
         """Close now; an exchange under way ends in an error."""
@@ -120,6 +121,9 @@ class Lane(asyncio.Protocol):
         """Close now, whatever is buffered. Can be called at any time, any number of times."""
         self.lost = True
         self._waiting = None
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         self._household.discard(self)  # here, for uvloop never calls ``connection_lost`` after a cancelled connect
         if self._transport is not None:
             self._transport.abort()
@@ -210,6 +214,25 @@ class Lane(asyncio.Protocol):
             self._whole, self._sound = True, self._parser.should_keep_alive()
 
     # How an exchange ends
+
+    def _watch(self, deadline: float) -> None:
+        """Keep ``deadline``. To set a timer for each exchange would cost too much: one that was set for an earlier
+        exchange is left alone, and looks again when it rings."""
+        self._deadline = deadline
+        if self._alarm is not None and deadline < self._alarm.when():
+            self._alarm.cancel()
+            self._alarm = None
+        if self._alarm is None and deadline < math.inf:
+            self._alarm = self._loop.call_at(deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._waiting is None:
+            return
+        if self._loop.time() >= self._deadline:
+            self._fail(LATE[self._stage]("the deadline passed before the reply was whole"))
+        else:
+            self._watch(self._deadline)
 
     def _read(self, data: bytes) -> None:
         if self._waiting is None:  # nobody asked: whatever this is, it must not become somebody's answer

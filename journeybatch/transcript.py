@@ -92,8 +92,8 @@ class Transcript:
         """Take in what a reply says."""
         if self._file.closed:
             return
-        said = zip(split(entry.keys), verdicts, strict=True)
-        self._lines += lines_of(attempt, entry, reply, said, self._names)
+        keys = [entry.keys] if len(verdicts) == 1 else split(entry.keys)
+        self._lines += lines_of(attempt, entry, reply, zip(keys, verdicts, strict=True), self._names)
         place = attempt - self._first
         if place >= len(self._part_of):
             self._part_of.extend([-1] * (place + 1 - len(self._part_of)))

@@ -30,6 +30,7 @@ row can get another row's answer.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import socket
 import ssl
@@ -112,18 +113,14 @@ class LaneTransport(httpx.AsyncBaseTransport):
         if seconds is not None and seconds <= 0:
             raise httpx.ConnectTimeout("the deadline passed before anything was sent")
         origin, now = target.origin, loop.time()
-        deadline = None if seconds is None else now + seconds
-        lane = self._rested(origin, now) or await self._opened(origin, deadline)
-        timer = None if deadline is None else loop.call_at(deadline, lane.expire)
+        deadline = math.inf if seconds is None else now + seconds
+        lane = self._rested(origin, now) or await self._opened(origin, None if seconds is None else deadline)
         try:
-            reply = await lane.send(b"%bContent-Length: %d\r\n\r\n%b" % (target.head, len(body), body))
+            reply = await lane.send(b"%bContent-Length: %d\r\n\r\n%b" % (target.head, len(body), body), deadline)
             reply = _unpacked(reply, self._caps.body)
         except BaseException:
             lane.abort()
             raise
-        finally:
-            if timer is not None:
-                timer.cancel()
         self._rest(origin, lane, loop.time())
         return reply
 

@@ -246,6 +246,27 @@ async def test_a_drip_ends_with_the_deadline(lanes):
         await settle(server, 0)
 
 
+@pytest.mark.parametrize(("first_s", "second_s"), [(0.1, 0.3), (5.0, 0.3), (None, 0.3), (0.1, None)])
+async def test_a_deadline_holds_for_its_own_exchange_and_not_for_others_on_the_connection(lanes, first_s, second_s):
+    async def script(peer):
+        await peer.request()
+        await peer.say(reply(b"one"))
+        await peer.request()
+        await asyncio.sleep(0.6)
+        await peer.say(reply(b"two"))
+
+    async with adversary(script) as server:
+        assert (await post(lanes, server.url, deadline_s=first_s)).content == b"one"
+        started = time.monotonic()
+        if second_s is None:
+            assert (await post(lanes, server.url, deadline_s=None)).content == b"two"
+        else:
+            with pytest.raises(httpx.ReadTimeout):
+                await post(lanes, server.url, deadline_s=second_s)
+            assert second_s - 0.01 <= time.monotonic() - started < 0.59
+        assert server.connections == 1
+
+
 @pytest.mark.parametrize(
     ("head", "again"),
     [
