@@ -7,6 +7,7 @@ and what does not stand in it is read from the journal and comes out the same.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from array import array
 from collections.abc import Collection, Iterable, Sequence
@@ -28,6 +29,9 @@ PART = 1_000
 """Lines that are put into columns together: it takes about a millisecond, in which nothing is sent."""
 NEARBY = 64
 """Parts that are looked into for a block of rows. Where its answers are in more than that, the journal is quicker."""
+
+SPARE_BYTES = 2**30
+"""Free on the disk, beside as much as is there already: otherwise the journal and the results need the room more."""
 
 Line = tuple[Any, ...]
 VALUE = "="
@@ -75,7 +79,7 @@ class Transcript:
     """The lines of the replies to attempts from number ``first`` on. A ``contract`` says which columns an answer has.
 
     Raises OSError where no file can be made in ``directory``. Afterwards nothing it does raises: if the disk refuses
-    it, or a value fits no column, it forgets everything, and gives back its room."""
+    it or gets full, or a value fits no column, it forgets everything, and gives back its room."""
 
     def __init__(self, directory: Path, contract: Contract, first: int) -> None:
         self.columns = line_columns(contract)
@@ -128,6 +132,10 @@ class Transcript:
 
         part = BytesIO()
         try:
+            disk = os.statvfs(self._file.fileno())
+            if disk.f_bavail * disk.f_frsize < SPARE_BYTES + self._end:
+                self.close()
+                return
             frame_of(self._lines, self.columns).write_ipc(part, compression="lz4")
             self._file.seek(self._end)
             self._file.write(part.getbuffer())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,14 @@ JOBS: dict[str, dict[str, Any]] = {
 
 def views(flow: Flow) -> list[bytes]:
     return [(flow.output / name).read_bytes() for name in ("results.parquet", "requests.parquet")]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def room() -> Iterator[None]:
+    """However full the disk is that the tests run on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transcript, "SPARE_BYTES", 0)
+        yield
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -95,6 +104,17 @@ def test_a_disk_without_room_for_it_changes_nothing(flow: Flow, monkeypatch: pyt
     monkeypatch.setattr(transcript.tempfile, "TemporaryFile", refuse)
     assert flow.run({"fresh": True}).exit_code == 0
     assert flow.results()["response"].null_count() == 0
+
+
+def test_a_disk_that_gets_full_gets_its_room_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcript, "PART", 1)
+    kept = Transcript(Path(), text_contract("response"), 100)
+    note(kept, 0)
+    assert kept.lines([100]).height == 1
+    monkeypatch.setattr(transcript, "SPARE_BYTES", 2**62)
+    note(kept, 1)
+    note(kept, 2)
+    assert kept.lines([100, 101, 102]).is_empty()
 
 
 KEYS = [bytes([number]) * 16 for number in range(40)]
