@@ -26,11 +26,14 @@ from proofs import (
     race,
     replies,
     secrets,
+    soak,
     surroundings,
 )
 from proofs.checker import Broken
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+DRAWN = 100_000
+"""With so many rows a soak is worth a picture on the page."""
 HEAD = "| proof | cases | what was seen | took | commit |"
 
 
@@ -54,6 +57,12 @@ PARTS = {
     "outages": Part(lambda n, seed: outages.prove(int(n), seed), "bad days of the endpoint", 2500, 12_000),
     "lanes": Part(lambda n, seed: lanes.prove(int(n), seed), "requests to a server that errs", 20_000, 200_000),
     "replies": Part(lambda n, seed: replies.prove(int(n), seed, min(600, n / 2000)), "replies", 100_000, 10_000_000),
+    "soak": Part(
+        lambda n, seed: soak.prove(int(n), seed, page=PAGE.parent / "soak.svg" if n >= DRAWN else None),
+        "rows of one job",
+        20_000,
+        1_000_000,
+    ),
     "secrets": Part(secrets.prove, "ways to fail", 1, 1),
     "race": Part(lambda n, seed: race.prove(int(n), seed), "races for the lock", 50, 300),
     "limits": Part(lambda n, seed: limits.prove(int(n), seed), "shortages", 1500, 1500),
