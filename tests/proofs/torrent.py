@@ -3,7 +3,7 @@
 It knows nothing of the package. Of every hundred different questions a few (``--faults``) meet trouble, once or twice
 in a row and never thrice: a 500, seldom a 503, a reply that is no JSON, is cut off, or never comes as the connection is
 reset. What was worked out is on the bill, also where its reply was spoilt on the way. A record has a fixed width, so
-that the size of the file tells how many there are. Prints ``{"base_url": …}`` and ends with its stdin, the bill written.
+that the size of the file tells how many there are. Prints ``{"base_url": …}`` and ends with its stdin.
 """
 
 from __future__ import annotations
