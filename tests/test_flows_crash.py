@@ -284,6 +284,24 @@ def test_a_doubtful_row_is_held_or_failed_and_never_sent_twice(flow: Flow, polic
     assert flow.balanced()
 
 
+def test_memory_that_runs_out_stops_the_run_and_it_carries_on_with_more(flow: Flow) -> None:
+    class Hungry(EmulatorTransport):
+        """Its seventh reply is too much."""
+
+        async def handle_async_request(self, request: Any) -> Any:
+            response = await super().handle_async_request(request)
+            if len(self.emulator.attempts) == 7:
+                raise MemoryError
+            return response
+
+    report = flow.run({"transport": Hungry(flow.emulator)}, concurrency=2)
+    assert (report.exit_code, report.summary["stopped_by"]) == (3, "memory")
+    assert "memory ran out" in (report.message or "")
+    assert flow.run().exit_code == 0
+    assert flow.balanced()
+    assert flow.emulator.billed - 12 <= 2
+
+
 def test_a_full_disk_stops_the_run_and_it_carries_on_with_room(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
     write, budget = os.write, [3_000]
 
