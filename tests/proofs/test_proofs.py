@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from journeybatch import api
-from proofs import disk, kills, lanes, lives, night, outages, planted, power, race, replies, secrets, soak
+from proofs import disk, heart, kills, lanes, lives, night, outages, planted, power, race, replies, secrets, soak
 from proofs.checker import Broken, read_bill
 from proofs.power import in_process, knowing
 from proofs.world import World
@@ -109,6 +109,10 @@ def test_a_directory_lives_through_whatever_a_user_does() -> None:
 
 def test_nights_under_a_seed_keep_every_promise() -> None:
     night.prove(4, 1)
+
+
+def test_nights_of_the_heart_under_a_seed_keep_every_promise() -> None:
+    heart.prove(40, 1)
 
 
 def test_ten_minutes_of_an_endpoint_that_turns_all_away_cost_little_and_no_row() -> None:
