@@ -201,7 +201,7 @@ class Life(RuleBasedStateMachine):
         self.strays += 0 if whole else self.world.keys["concurrency"] * PRICES[self.model]
         self._close_books(report, whole)
         if report is not None and (self.world.output / "results.parquet").exists():
-            self._judge(report)
+            self._judge(report, full=fate.full is not None and fate.calls > fate.full)
         finished = report is not None and report.exit_code == 0
         self.perfect = self._bytes() if finished else None
 
@@ -249,9 +249,9 @@ class Life(RuleBasedStateMachine):
         elif not whole:
             self.run_is_over = self.run_is_over or self._asks() <= self.answered | self.maybe
 
-    def _judge(self, report: Any) -> None:
+    def _judge(self, report: Any, full: bool) -> None:
         column = COLUMNS[self.column]
-        if report.summary["stopped_by"] == "disk":
+        if full or report.summary["stopped_by"] == "disk":
             return  # the views, or the summary, are from before
         judge(
             Evidence(
