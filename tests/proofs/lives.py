@@ -82,9 +82,9 @@ class Life(RuleBasedStateMachine):
         self.maybe: set[Question] = set()  # asked, and killed before anybody can know
         self.run_began_at = 0  # the bill when the present run began
         self.run_is_over = True
-        # Of the last run that surely began: the bill, the place of its first record there, and what intents that never
+        # Of the last run that surely began: the place of its first record on the bill, and what intents that never
         # arrived may count. After a kill it may be over, or not.
-        self.surely_began_at = self.first = self.strays = 0
+        self.first = self.strays = 0
         self.surely_over = True
         self.perfect: dict[str, bytes] | None = None  # a finished directory, as long as nothing changes
 
@@ -178,7 +178,7 @@ class Life(RuleBasedStateMachine):
         if self.run_is_over:
             self.run_began_at = emulator.billed
         if self.surely_over:
-            self.surely_began_at, self.first, self.strays = emulator.billed, before, 0
+            self.first, self.strays = before, 0
         most = None if self.cap is None else max(self.run_began_at + self.cap, emulator.billed)
         transport = Watched(emulator, fate, most, self._job() if rival else None)
         options = {"transport": transport, "seed": chance, "yes": True, "retry_failed": True}
@@ -225,10 +225,9 @@ class Life(RuleBasedStateMachine):
         stopped, price = report.summary["stopped_by"], PRICES[self.model]
         if stopped == "credits" and emulator.balance < price:
             return
-        doubts = self.strays + sum(PRICES[each.model] for each in self.books[self.first :] if not _clean(each))
+        committed = self.strays + sum(PRICES[each.model] for each in self.books[self.first :])
         if stopped == "budget" and most is not None and self.cap is not None:
-            least = self.surely_began_at + self.cap
-            if least - doubts - price < emulator.billed <= most:
+            if self.cap - price < committed and emulator.billed <= most:
                 return
         raise Broken(f"nothing was in its way, and it ended with {code}, {stopped}: {report.message}")
 
