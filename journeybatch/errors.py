@@ -18,6 +18,7 @@
     │   ├─ WrongEndpoint      stopped_by `endpoint`
     │   ├─ Outage             stopped_by `outage`
     │   ├─ DiskFull           stopped_by `disk`
+    │   ├─ OutOfMemory        stopped_by `memory`
     │   ├─ TooManyFailures    stopped_by `failures`
     │   ├─ InputChanged       stopped_by `input`
     │   ├─ Undelivered        stopped_by `sink`
@@ -138,6 +139,18 @@ class DiskFull(RunStopped):
     reason = code = "disk"
 
 
+class OutOfMemory(RunStopped):
+    """The process is given no more memory."""
+
+    reason = code = "memory"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "memory ran out; everything paid for is safe: give the process more, or ask fewer at a time with "
+            "--concurrency, and run again"
+        )
+
+
 class TooManyFailures(RunStopped):
     """More rows fail than the job allows."""
 
@@ -226,9 +239,17 @@ STOPS: dict[str, type[RunStopped]] = {
         WrongEndpoint,
         Outage,
         DiskFull,
+        OutOfMemory,
         TooManyFailures,
         InputChanged,
         Undelivered,
         DeadlinePassed,
     )
 }
+
+
+def starved(error: BaseException) -> bool:
+    """Whether an error, or any in a group of them, is that memory ran out."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(starved, error.exceptions))
+    return isinstance(error, MemoryError)

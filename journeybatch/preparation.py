@@ -202,12 +202,11 @@ def begin(ready: Prepared) -> None:
             codes, senses = history.read_at(offset)
             journal.append(Reread(offset, reading, codes, senses))
     journal.flush()
-    _keep_summary(job.spec.output, ready.run)
-    kept = job.spec.output / "job.yaml"
     try:
-        write_text(kept, dump(job.spec))
+        _keep_summary(job.spec.output, ready.run)
+        write_text(job.spec.output / "job.yaml", dump(job.spec))
     except OSError as error:
-        raise _refused(kept, error) from None
+        raise _refused(job.spec.output, error) from None
 
 
 def _refused(path: Path, error: OSError) -> DiskFull:

@@ -27,7 +27,16 @@ from journeybatch.directory import discard_if_unused
 from journeybatch.dispatch import Dispatch
 from journeybatch.ending import Ending
 from journeybatch.entries import Decided, Finished
-from journeybatch.errors import DeadlinePassed, DiskFull, InputChanged, JobError, RunStopped, TableError
+from journeybatch.errors import (
+    DeadlinePassed,
+    DiskFull,
+    InputChanged,
+    JobError,
+    OutOfMemory,
+    RunStopped,
+    TableError,
+    starved,
+)
 from journeybatch.hindsight import Hindsight, look_back
 from journeybatch.job import Job, World
 from journeybatch.ledger import Ledger
@@ -193,9 +202,11 @@ async def _send(
             return await deed.run(rounds(ready, deed), client, screen=screen, keep=keep, signals=options.signals)
     except RunStopped as stop:
         deed.ending.stop = stop
-    except BaseException:
+    except BaseException as error:
         deed.ending.forget()
-        raise
+        if not starved(error):
+            raise
+        deed.ending.stop = OutOfMemory()  # what was in flight is let go, and its memory with it: the end has room
     finally:
         deed.ending.workers = workers_of(client)
     return deed.ending

@@ -52,6 +52,7 @@ def test_every_stop_has_a_reason_of_its_own_and_is_found_by_it():
         "endpoint",
         "outage",
         "disk",
+        "memory",
         "failures",
         "input",
         "sink",

@@ -20,6 +20,7 @@ from conftest import KEY, Flow, spawned
 from journeybatch import api
 from journeybatch.emulator import Emulator, Faults, read_bill
 from journeybatch.emulator.transport import EmulatorTransport
+from journeybatch.errors import DiskFull
 
 Call = Callable[..., SimpleNamespace]
 
@@ -282,6 +283,44 @@ def test_a_doubtful_row_is_held_or_failed_and_never_sent_twice(flow: Flow, polic
     assert flow.run(again).exit_code == 0, "until somebody wants it sent again"
     assert len(flow.emulator.attempts) == 4 + doubtful.height
     assert flow.balanced()
+
+
+def test_a_disk_too_full_to_keep_the_last_run_s_summary_stops_the_next_run_before_it_sends(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert flow.run().exit_code == 0
+    flow.write(["quite another thing"])
+    fsync, billed = os.fsync, flow.emulator.billed
+
+    def full(fd: int) -> None:
+        if "summaries" in os.readlink(f"/proc/self/fd/{fd}"):
+            raise OSError(28, "No space left on device")
+        fsync(fd)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(DiskFull, match="No space left on device; nothing was sent"):
+            flow.run()
+    assert flow.emulator.billed == billed
+    assert flow.run().exit_code == 0
+
+
+def test_memory_that_runs_out_stops_the_run_and_it_carries_on_with_more(flow: Flow) -> None:
+    class Hungry(EmulatorTransport):
+        """Its seventh reply is too much."""
+
+        async def handle_async_request(self, request: Any) -> Any:
+            response = await super().handle_async_request(request)
+            if len(self.emulator.attempts) == 7:
+                raise MemoryError
+            return response
+
+    report = flow.run({"transport": Hungry(flow.emulator)}, concurrency=2)
+    assert (report.exit_code, report.summary["stopped_by"]) == (3, "memory")
+    assert "memory ran out" in (report.message or "")
+    assert flow.run().exit_code == 0
+    assert flow.balanced()
+    assert flow.emulator.billed - 12 <= 2
 
 
 def test_a_full_disk_stops_the_run_and_it_carries_on_with_room(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 import click
 
 from journeybatch import __version__
-from journeybatch.errors import JourneybatchError
+from journeybatch.errors import JourneybatchError, OutOfMemory, starved
 
 VERBS = {
     "run": "running",
@@ -77,18 +77,25 @@ def main() -> None:
         code = 128 + signal.SIGINT
     except BrokenPipeError:
         code = 0
-    except JourneybatchError as error:
-        _say(f"{error}\n{more(error.code)}")
-        code = error.exit_code
     except Exception as error:
-        if os.environ.get("JOURNEYBATCH_DEBUG"):
-            raise
-        _say(
-            f"this is a bug in journeybatch: {type(error).__name__}: {error}\n"
-            "what was paid for is safe in the journal; set JOURNEYBATCH_DEBUG=1 to see where it happened"
-        )
-        code = 70
+        code = _explained(error)
     _leave(code if isinstance(code, int) else 0)
+
+
+def _explained(error: Exception) -> int:
+    """Say what went wrong, as to a user. Returns the exit code. Raises a bug again where somebody looks for it."""
+    if starved(error):
+        error = OutOfMemory()
+    if isinstance(error, JourneybatchError):
+        _say(f"{error}\n{more(error.code)}")
+        return error.exit_code
+    if os.environ.get("JOURNEYBATCH_DEBUG"):
+        raise error
+    _say(
+        f"this is a bug in journeybatch: {type(error).__name__}: {error}\n"
+        "what was paid for is safe in the journal; set JOURNEYBATCH_DEBUG=1 to see where it happened"
+    )
+    return 70
 
 
 def more(code: str) -> str:

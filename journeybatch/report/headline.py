@@ -15,6 +15,7 @@ _STOPPED = {
     "deadline": "Stopped at the deadline",
     "failures": "Stopped, since more rows failed than the job allows",
     "disk": "Stopped, since the journal could not be written",
+    "memory": "Stopped, since memory ran out",
     "input": "Stopped, since the input changed meanwhile",
     "sink": "Stopped, since a sink did not take the results",
     "signal": "Interrupted by a signal",

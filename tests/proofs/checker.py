@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 
 Row = Mapping[str, Any]
 Right = Callable[[Row, str], Mapping[str, Any]]
+PIECE = 50_000
+"""Rows that become Python's own at a time."""
 
 
 class Broken(AssertionError):
@@ -63,62 +65,85 @@ def read_bill(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+class Leaves:
+    """Parquet files of one kind, one after the other, a few columns at a time: a million rows are no list of dicts."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.tables = [pq.ParquetFile(path).read() for path in paths]
+
+    def __len__(self) -> int:
+        return sum(table.num_rows for table in self.tables)
+
+    def pick(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """The cells of these columns, row by row."""
+        for table in self.tables:
+            for batch in table.select(names).to_batches(max_chunksize=PIECE):
+                yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+    def rows(self, wanted: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
+        """Rows of all columns whose name is ``wanted``."""
+        for table in self.tables:
+            for batch in table.select([*filter(wanted, table.column_names)]).to_batches(max_chunksize=PIECE):
+                yield from batch.to_pylist()
+
+    def sum(self, name: str) -> Any:
+        return sum(cell for (cell,) in self.pick(name))
+
+
 def judge(evidence: Evidence) -> Sums:
     """Hold a directory against its table and its bill. Raises Broken with all that does not add up."""
-    results = pq.read_table(evidence.output / "results.parquet").to_pylist()
-    latest = pq.read_table(evidence.output / "requests.parquet").to_pylist()
-    ledger = [*_earlier(evidence.output), *latest]
+    path = evidence.output / "requests.parquet"
+    results, latest = Leaves([evidence.output / "results.parquet"]), Leaves([path])
+    ledger = Leaves([*sorted((evidence.output / "requests").glob("*.parquet")), path])
     summary = json.loads((evidence.output / "summary.json").read_text())
     wrong = [
         *_rows(evidence, results),
         *_answers(evidence, results),
         *_attempts(evidence, ledger),
+        *_bought(evidence, ledger),
         *_origins(results, ledger),
         *_money(evidence, results, ledger, summary),
         *_summary(evidence, results, latest, summary),
     ]
     if wrong:
         raise Broken("\n".join(wrong[:20]))
-    certain = sum(each["credits"] for each in ledger)
+    certain = ledger.sum("credits")
     return Sums(
         len(results),
-        sum(row["jb_status"] == "answered" for row in results),
+        sum(status == "answered" for (status,) in results.pick("jb_status")),
         len(evidence.bill),
         _sum(evidence.bill),
         certain,
-        sum(each["credits_max"] for each in ledger) - certain,
+        ledger.sum("credits_max") - certain,
     )
-
-
-def _earlier(output: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted((output / "requests").glob("*.parquet")):
-        yield from pq.read_table(path).to_pylist()
 
 
 def _sum(bill: Sequence[Row]) -> int:
     return sum(record["credits"] for record in bill)
 
 
-def _rows(evidence: Evidence, results: list[Row]) -> Iterator[str]:
+def _rows(evidence: Evidence, results: Leaves) -> Iterator[str]:
     """Every input row exactly ``samples`` times, in order, as it was."""
-    table = [row for row in evidence.table for _ in range(evidence.samples)]
-    if len(results) != len(table):
-        yield f"{len(results)} rows of results for {len(table)} rows"
+    if len(results) != len(evidence.table) * evidence.samples:
+        yield f"{len(results)} rows of results for {len(evidence.table)} rows, {evidence.samples} times"
         return
-    for place, (given, row) in enumerate(zip(table, results, strict=True)):
+    table = (row for row in evidence.table for _ in range(evidence.samples))
+    mine = results.rows(lambda name: name == "jb_row" or not name.startswith("jb_"))
+    for place, (given, row) in enumerate(zip(table, mine, strict=True)):
         if row["jb_row"] != place // evidence.samples:
             yield f"row {place}: jb_row says {row['jb_row']}"
         for column, value in given.items():
             if row[column] != value:
                 yield f"row {place}: {column} is {row[column]!r} and was {value!r}"
     allowed = {"answered", *["pending"] * evidence.unfinished, *["failed"] * evidence.failing}
-    for status, count in Counter(row["jb_status"] for row in results).items():
+    for (status,), count in Counter(results.pick("jb_status")).items():
         if status not in allowed:
             yield f"{count} rows are {status}"
 
 
-def _answers(evidence: Evidence, results: list[Row]) -> Iterator[str]:
-    for row in results:
+def _answers(evidence: Evidence, results: Leaves) -> Iterator[str]:
+    known = ("jb_row", "jb_status", "jb_model")
+    for row in results.rows(lambda name: name in known or not name.startswith("jb_")):
         if row["jb_status"] != "answered":
             continue
         for column, value in evidence.right(row, row["jb_model"]).items():
@@ -126,51 +151,55 @@ def _answers(evidence: Evidence, results: list[Row]) -> Iterator[str]:
                 yield f"row {row['jb_row']}: {column} is {row[column]!r}, and the answer was {value!r}"
 
 
-def _attempts(evidence: Evidence, ledger: list[Row]) -> Iterator[str]:
+def _attempts(evidence: Evidence, ledger: Leaves) -> Iterator[str]:
     """The ledger against the bill, attempt by attempt."""
-    names = Counter((each["request"], each["attempt"]) for each in ledger)
+    names = Counter(ledger.pick("request", "attempt"))
     yield from (f"attempt {name} stands {n} times in the ledger" for name, n in names.items() if n > 1)
     if len(evidence.bill) > len(ledger):
         yield f"the server saw {len(evidence.bill)} requests, the ledger has {len(ledger)}"
     billed = {record["id"]: record["credits"] for record in evidence.bill if record["id"] is not None}
-    settled = [each for each in ledger if each["outcome"] == "settled"]
-    seen = Counter(each["upstream_id"] for each in settled)
-    for name, n in seen.items():
-        if n > 1:
-            yield f"the reply {name} stands {n} times in the ledger"
+    seen = set[str]()
+    for request, outcome, name, least, most in ledger.pick(
+        "request", "outcome", "upstream_id", "credits", "credits_max"
+    ):
+        if outcome != "settled":
+            if least:
+                yield f"attempt {request} is {outcome} and certainly cost {least}"
+            if outcome == "free" and most:
+                yield f"attempt {request} is free and may have cost {most}"
+            continue
+        if name in seen:
+            yield f"the reply {name} stands more than once in the ledger"
         if name not in billed:
             yield f"the reply {name} is on no bill"
-    for each in settled:
-        charge = billed.get(each["upstream_id"], each["credits"])
-        if not each["credits"] <= charge <= each["credits_max"]:
-            yield f"{each['upstream_id']}: {charge} credits on the bill, {each['credits']} in the ledger"
-    for each in ledger:
-        if each["outcome"] != "settled" and each["credits"]:
-            yield f"attempt {each['request']} is {each['outcome']} and certainly cost {each['credits']}"
-        if each["outcome"] == "free" and each["credits_max"]:
-            yield f"attempt {each['request']} is free and may have cost {each['credits_max']}"
+        seen.add(name)
+        if not least <= billed.get(name, least) <= most:
+            yield f"{name}: {billed[name]} credits on the bill, {least} in the ledger"
+
+
+def _bought(evidence: Evidence, ledger: Leaves) -> Iterator[str]:
     if evidence.once:
-        bought = Counter(key for each in settled for key in each["keys"])
+        pairs = ledger.pick("outcome", "keys")
+        bought = Counter(key for outcome, keys in pairs if outcome == "settled" for key in keys)
         yield from (f"{key} was bought {n} times" for key, n in bought.items() if n > 1)
 
 
-def _origins(results: list[Row], ledger: list[Row]) -> Iterator[str]:
+def _origins(results: Leaves, ledger: Leaves) -> Iterator[str]:
     """An answered row names a settled request that asked for its key."""
-    asked = {each["request"]: each for each in ledger if each["outcome"] == "settled"}
-    for row in results:
-        if row["jb_status"] == "answered" and row["jb_request"] is not None:
-            origin = asked.get(row["jb_request"])
-            if origin is None:
-                yield f"row {row['jb_row']}: no settled request {row['jb_request']}"
-            elif origin["model"] != row["jb_model"]:
-                yield f"row {row['jb_row']}: answered by {origin['model']}, and says {row['jb_model']}"
+    asked = {
+        request: model for request, model, outcome in ledger.pick("request", "model", "outcome") if outcome == "settled"
+    }
+    for place, status, request, model in results.pick("jb_row", "jb_status", "jb_request", "jb_model"):
+        if status == "answered" and request is not None:
+            if request not in asked:
+                yield f"row {place}: no settled request {request}"
+            elif asked[request] != model:
+                yield f"row {place}: answered by {asked[request]}, and says {model}"
 
 
-def _money(evidence: Evidence, results: list[Row], ledger: list[Row], summary: Row) -> Iterator[str]:
-    shares = sum((row["jb_credits"] for row in results), Decimal(0))
-    doubts = sum((row["jb_credits_unknown"] for row in results), Decimal(0))
-    certain = sum(each["credits"] for each in ledger)
-    most = sum(each["credits_max"] for each in ledger)
+def _money(evidence: Evidence, results: Leaves, ledger: Leaves, summary: Row) -> Iterator[str]:
+    shares, doubts = Decimal(results.sum("jb_credits")), Decimal(results.sum("jb_credits_unknown"))
+    certain, most = ledger.sum("credits"), ledger.sum("credits_max")
     departed, total = Decimal(str(summary["credits"]["departed"])), summary["credits"]["spent_total"]
     if not shares + departed == total == certain:
         yield f"rows have {shares} + {departed} departed credits, the summary {total}, the ledger {certain}"
@@ -185,16 +214,16 @@ def _money(evidence: Evidence, results: list[Row], ledger: list[Row], summary: R
         yield f"the bill is {billed}, over the cap of {evidence.cap}"
 
 
-def _summary(evidence: Evidence, results: list[Row], latest: list[Row], summary: Row) -> Iterator[str]:
+def _summary(evidence: Evidence, results: Leaves, latest: Leaves, summary: Row) -> Iterator[str]:
     rows, credits = summary["rows"], summary["credits"]
+    states = Counter(results.pick("jb_status"))
     for status in ("answered", "failed", "pending"):
-        count = sum(row["jb_status"] == status for row in results)
-        if rows[status] != count:
+        if rows[status] != (count := states[(status,)]):
             yield f"the summary says {rows[status]} {status} rows, the results have {count}"
     if rows["total"] != len(results):
         yield f"the summary says {rows['total']} rows in all, the results have {len(results)}"
-    spent = sum(each["credits"] for each in latest)
-    unknown = sum(each["credits_max"] for each in latest) - spent
+    spent = latest.sum("credits")
+    unknown = latest.sum("credits_max") - spent
     if (said := (credits["spent"], credits["unknown_max"])) != (spent, unknown):
         yield f"the summary says {said[0]} + {said[1]} credits, the ledger of the run {spent} + {unknown}"
     if not evidence.unfinished and summary["finished_at"] is None:

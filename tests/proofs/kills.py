@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from proofs.checker import Broken, read_bill
+from proofs.spread import spread
 from proofs.world import KEY, World, command
 
 CALLS = ("write", "writev", "pwrite64", "sendmsg", "fsync", "fdatasync", "rename", "unlink", "mkdir", "flock", "openat")
@@ -154,20 +155,28 @@ def shoot(world: World, rng: random.Random, kills: int) -> int:
     return struck
 
 
-def prove_random(kills: int, seed: int, rows: int = 2000) -> tuple[int, str]:
-    """Kill jobs of ``rows`` rows at 64 in flight, up to five times each, until so many kills have struck."""
-    rng, struck, jobs, extra, most = random.Random(seed), 0, 0, 0, 0
-    while struck < kills:
+def shoot_some(numbers: range, seed: int, rows: int) -> tuple[int, int, int]:
+    """Kill jobs of ``rows`` rows at 64 in flight, up to five times each, until so many kills have struck. Returns the
+    kills, the jobs, and the requests that were sent again. Raises Broken."""
+    rng, struck, jobs, extra = random.Random(f"{seed}:{numbers[0]}"), 0, 0, 0
+    while struck < len(numbers):
         with TemporaryDirectory() as folder:
             world = World(Path(folder), rows, twins=20, concurrency=64)
             with emulator(world, "--key", KEY, "--latency", 0.02) as base_url:
                 world.write(base_url)
-                here = shoot(world, rng, rng.randint(1, 5))
+                here = shoot(world, rng, min(rng.randint(1, 5), len(numbers) - struck))
                 bill = read_bill(world.bill)
                 world.judge(bill)
         more = len(bill) - world.distinct
         if more > here * 64:
             raise Broken(f"seed {seed}: {more} requests were sent again after {here} kills")
-        struck, jobs, extra, most = struck + here, jobs + 1, extra + more, max(most, more)
-    said = f"{jobs} jobs of {rows} rows, 64 in flight; {extra} requests sent again ({extra / struck:.0f} a kill)"
+        struck, jobs, extra = struck + here, jobs + 1, extra + more
+    return struck, jobs, extra
+
+
+def prove_random(kills: int, seed: int, rows: int = 2000) -> tuple[int, str]:
+    """Kill jobs at random moments until so many kills have struck. Returns them and a sentence. Raises Broken."""
+    found = spread(shoot_some, range(kills), 10, seed, rows)
+    struck, jobs, extra = (sum(column) for column in zip(*found, strict=True))
+    said = f"{jobs} jobs of {rows} rows, 64 in flight; {extra:,} requests sent again ({extra / struck:.0f} a kill)"
     return struck, said

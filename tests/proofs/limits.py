@@ -1,20 +1,23 @@
-"""Real limits of the system: a disk that is full, files that may not grow, descriptors that run out."""
+"""Real limits of the system: a disk that is full, files that may not grow, descriptors and memory that run out."""
 
 from __future__ import annotations
 
 import json
 import os
 import resource
+import signal
 import subprocess
-from collections.abc import Callable, Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from proofs.checker import Broken, read_bill
+from proofs.checker import Broken, Evidence, judge, read_bill
 from proofs.kills import emulator, environment, run
-from proofs.world import KEY, World, command
+from proofs.world import CHEAP, KEY, World, answer, command
 
 
 class Shortage(NamedTuple):
@@ -32,6 +35,43 @@ SHORTAGES = (
     Shortage("no file over 64 KiB", limit=(resource.RLIMIT_FSIZE, 64 * 1024)),
     Shortage("64 descriptors", limit=(resource.RLIMIT_NOFILE, 64)),
 )
+
+SQUEEZES = ((4, 1), (2, 500_000), (8, 500_000), (24, 500_000))
+"""How many MB more than it has at its middle a process may get, and how long an answer is."""
+STRUCK = {-signal.SIGABRT: "aborted", -signal.SIGSEGV: "aborted", -signal.SIGKILL: "hung and killed", 0: "ended well"}
+STRUCK |= {1: "went on", 3: "stopped"}
+"""What may become of it: a library in another language that gets no memory takes the process with it, like a kill, or
+does not pass on what arrived, and the attempt ends with its time. polars may wait for ever for a thread of its own that
+got none while tables are written: somebody has to kill that."""
+HUNG_S = 45.0
+PATIENT = {"retry": {"timeout_s": 20}}
+
+
+class Verbose(World):
+    """A world whose answers have ``size`` letters, and a few."""
+
+    size = 1
+
+    @classmethod
+    def told(cls, texts: Sequence[str]) -> list[dict[str, str]]:
+        """The emulator's answer key."""
+        return [{"question": text, CHEAP: cls.say(text)} for text in texts]
+
+    @classmethod
+    def say(cls, text: str) -> str:
+        return answer(text, CHEAP) + "." * cls.size
+
+    def judge(self, bill: Sequence[dict[str, Any]], **terms: Any) -> Any:
+        """Have the checker look at it."""
+        return judge(
+            Evidence(
+                table=self.table,
+                output=self.output,
+                bill=bill,
+                right=lambda row, _: {"response": self.say(row["text"])},
+                **terms,
+            )
+        )
 
 
 @contextmanager
@@ -97,8 +137,52 @@ def endure(shortage: Shortage, rows: int) -> bool:
     return True
 
 
+def _stopped_by(world: World) -> Any:
+    return json.loads((world.output / "summary.json").read_text())["stopped_by"]
+
+
+def squeeze(more_mb: int, size: int, rows: int) -> str:
+    """Let a process that is at work have so much more memory, and run again with enough. Returns what became of it.
+    Raises Broken."""
+    what = f"{more_mb} MB more memory, answers of {size} bytes"
+    with TemporaryDirectory() as folder:
+        kind = type("Sized", (Verbose,), {"size": size})
+        world = kind(Path(folder), rows, concurrency=50, **PATIENT)
+        with emulator(world, "--key", KEY, "--latency", 0.02) as base_url:
+            world.write(base_url)
+            told = command("run", world.spec, "--quiet")
+            pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+            with subprocess.Popen(told, env=environment(world.path), **pipes) as process:  # type: ignore[call-overload]
+                while process.poll() is None and len(read_bill(world.bill)) < min(rows // 2, 40):
+                    time.sleep(0.002)
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                if "VmSize" in status:  # else it has ended
+                    most = int(status.split("VmSize:")[1].split()[0]) * 1024 + more_mb * 2**20
+                    resource.prlimit(process.pid, resource.RLIMIT_AS, (most, most))
+                try:
+                    said = process.communicate(timeout=HUNG_S)[1]
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    said = process.communicate()[1]
+            code = process.returncode
+            if code not in STRUCK or "Traceback" in said or "bug" in said:
+                raise Broken(f"{what}: exit {code}: {said[-500:]}")
+            if code == 3 and (why := _stopped_by(world)) not in ("memory", "disk"):
+                raise Broken(f"{what}: stopped by {why}")
+            again = subprocess.run(
+                [*told, "--retry-failed"], env=environment(world.path), capture_output=True, check=False
+            )
+            if again.returncode != 0:
+                raise Broken(f"{what}: the next run ends with {again.returncode}")
+            world.judge(read_bill(world.bill))
+    return STRUCK[code]
+
+
 def prove(rows: int, seed: int) -> tuple[int, str]:
     """Run jobs of so many rows short of everything. Returns the shortages tried and a sentence. Raises Broken."""
     del seed  # nothing is drawn
     tried = [shortage.what for shortage in SHORTAGES if endure(shortage, rows)]
-    return len(tried), f"exit 3, `disk`, and carried on with {rows} rows: {', '.join(tried)}"
+    ends = Counter(squeeze(more_mb, size, rows if size == 1 else 60) for more_mb, size in SQUEEZES)
+    told = ", ".join(f"{n} {end}" for end, n in sorted(ends.items()))
+    said = f"exit 3, `disk`, and carried on with {rows} rows: {', '.join(tried)}; little memory: {told}, all carried on"
+    return len(tried) + len(SQUEEZES), said

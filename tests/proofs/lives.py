@@ -25,6 +25,7 @@ from journeybatch.errors import JourneybatchError, RunLocked
 from proofs.checker import Broken, Evidence, judge
 from proofs.night import DEATHS, Fatal, Fate, _bury, _virtual, run_virtually
 from proofs.power import folder, in_process
+from proofs.spread import spread
 from proofs.world import CHEAP, STRONG, World, answer, write_table
 
 Question = tuple[str, str]
@@ -32,6 +33,7 @@ Question = tuple[str, str]
 PRICES = {CHEAP: 1, STRONG: 5}
 WORDINGS = ("Say something about {{ text }}", "What of {{ text }}?")
 COLUMNS = ("response", "said")
+PIECE = 75
 THINGS = 24
 """Different texts that a table may have."""
 
@@ -80,6 +82,10 @@ class Life(RuleBasedStateMachine):
         self.maybe: set[Question] = set()  # asked, and killed before anybody can know
         self.run_began_at = 0  # the bill when the present run began
         self.run_is_over = True
+        # Of the last run that surely began: the place of its first record on the bill, and what intents that never
+        # arrived may count. After a kill it may be over, or not.
+        self.first = self.strays = 0
+        self.surely_over = True
         self.perfect: dict[str, bytes] | None = None  # a finished directory, as long as nothing changes
 
     def teardown(self) -> None:
@@ -171,6 +177,8 @@ class Life(RuleBasedStateMachine):
         before, rng = len(self.books), random.Random(chance)
         if self.run_is_over:
             self.run_began_at = emulator.billed
+        if self.surely_over:
+            self.first, self.strays = before, 0
         most = None if self.cap is None else max(self.run_began_at + self.cap, emulator.billed)
         transport = Watched(emulator, fate, most, self._job() if rival else None)
         options = {"transport": transport, "seed": chance, "yes": True, "retry_failed": True}
@@ -190,9 +198,10 @@ class Life(RuleBasedStateMachine):
         sent, whole = transport.questions, fate.death is None and fate.full is None
         self._expect(sent, report, peace, most, emulator, before)
         self._learn(sent, before, whole)
+        self.strays += 0 if whole else self.world.keys["concurrency"] * PRICES[self.model]
         self._close_books(report, whole)
         if report is not None and (self.world.output / "results.parquet").exists():
-            self._judge(report)
+            self._judge(report, full=fate.full is not None and fate.calls > fate.full)
         finished = report is not None and report.exit_code == 0
         self.perfect = self._bytes() if finished else None
 
@@ -216,15 +225,16 @@ class Life(RuleBasedStateMachine):
         stopped, price = report.summary["stopped_by"], PRICES[self.model]
         if stopped == "credits" and emulator.balance < price:
             return
-        doubts = sum(PRICES[model] for model, _ in self.maybe)
-        if stopped == "budget" and most is not None and most - doubts - price < emulator.billed <= most:
-            return
+        committed = self.strays + sum(PRICES[each.model] for each in self.books[self.first :])
+        if stopped == "budget" and most is not None and self.cap is not None:
+            if self.cap - price < committed and emulator.billed <= most:
+                return
         raise Broken(f"nothing was in its way, and it ended with {code}, {stopped}: {report.message}")
 
     def _learn(self, sent: list[Question], before: int, whole: bool) -> None:
         """What has an answer now, by the bill."""
         for question, record in zip(sent, self.books[before:], strict=False):
-            if record.status == 200 and record.fault is None and record.credits and whole:
+            if _clean(record) and record.credits and whole:
                 self.answered.add(question)
                 self.maybe.discard(question)
             else:
@@ -232,14 +242,15 @@ class Life(RuleBasedStateMachine):
 
     def _close_books(self, report: Any, whole: bool) -> None:
         """Whether the run goes on with the next process; after a kill nobody knows, and the bound is the looser one."""
+        self.surely_over = report is not None and report.summary["finished_at"] is not None
         if report is not None:
             self.run_is_over = report.summary["finished_at"] is not None
         elif not whole:
             self.run_is_over = self.run_is_over or self._asks() <= self.answered | self.maybe
 
-    def _judge(self, report: Any) -> None:
+    def _judge(self, report: Any, full: bool) -> None:
         column = COLUMNS[self.column]
-        if report.summary["stopped_by"] == "disk":
+        if full or report.summary["stopped_by"] == "disk":
             return  # the views, or the summary, are from before
         judge(
             Evidence(
@@ -256,6 +267,11 @@ class Life(RuleBasedStateMachine):
     def _bytes(self) -> dict[str, bytes]:
         names = ("results.parquet", "requests.parquet", "journal")
         return {name: (self.world.output / name).read_bytes() for name in names}
+
+
+def _clean(record: Any) -> bool:
+    """Whether nothing went wrong with a request, by the bill."""
+    return record.status == 200 and record.fault is None
 
 
 def lives(examples: int, steps: int, number: int, shrink: bool) -> Iterator[str]:
@@ -277,10 +293,15 @@ def lives(examples: int, steps: int, number: int, shrink: bool) -> Iterator[str]
         yield "\n".join([str(broken), *getattr(broken, "__notes__", [])])
 
 
-def prove(number: int, seed: int, steps: int = 20, shrink: bool = True) -> tuple[int, str]:
-    """Live so many lives of up to ``steps`` steps. Returns their number and a sentence. Raises Broken with the
-    shortest life that ends badly."""
+def some(numbers: range, seed: int, steps: int, shrink: bool) -> int:
+    """Live the lives of these numbers. Raises Broken with the shortest that ends badly."""
     with in_process():
-        for broken in lives(number, steps, seed, shrink):
-            raise Broken(f"seed {seed}: {broken}")
-    return number, f"each of up to {steps} steps: runs, kills, full disks, edits, caps, rivals, an empty account"
+        for broken in lives(len(numbers), steps, seed + numbers[0], shrink):
+            raise Broken(f"seed {seed + numbers[0]}: {broken}")
+    return len(numbers)
+
+
+def prove(number: int, seed: int, steps: int = 20, shrink: bool = True) -> tuple[int, str]:
+    """Live so many lives of up to ``steps`` steps. Returns their number and a sentence. Raises Broken."""
+    lived = sum(spread(some, range(number), PIECE, seed, steps, shrink))
+    return lived, f"each of up to {steps} steps: runs, kills, full disks, edits, caps, rivals, an empty account"

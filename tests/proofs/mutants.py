@@ -27,6 +27,7 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 from proofs.checker import Broken
+from proofs.spread import spread
 
 ROOT = Path(__file__).parents[2]
 TESTS = {
@@ -39,7 +40,7 @@ TESTS = {
     "answers": ("test_answers", "test_reading"),
 }
 """Which tests have to notice, those first that take the least."""
-PATIENCE_S = 240.0
+PATIENCE_S = 150.0
 ENOUGH = 0.9
 LIBRARIES = ("anyio", "hypothesis.stateful", "httpx", "httptools", "jsonschema", "minijinja", "msgspec", "polars")
 LIBRARIES += ("pyarrow.parquet", "pydantic", "pytest", "tenacity", "trio.testing", "starlette", "uvicorn", "yaml")
@@ -258,23 +259,32 @@ def survivors(chosen: list[Mutant]) -> Iterator[Mutant]:
             yield mutant
 
 
+def noticed(places: range, number: int, seed: int, until: float) -> list[tuple[Mutant, bool]]:
+    """Those of a sample, by their places in it, and whether each was noticed; none after ``until`` (Unix seconds)."""
+    found = []
+    for mutant in sample(number, seed)[places.start : places.stop]:
+        if time.time() < until:
+            found.append((mutant, not any(survivors([mutant]))))
+    return found
+
+
 def prove(number: int, seed: int, limit_s: float = 3e5) -> tuple[int, str]:
     """Make so many mutants, as far as ``limit_s`` goes. Returns their number, and how many were noticed by module.
     Raises Broken where that is less than nine of ten."""
-    began, lived, tried = time.monotonic(), Counter[str](), Counter[str]()
-    for mutant in sample(number, seed):
-        if time.monotonic() - began > limit_s:
-            break
-        tried[mutant.module] += 1
-        for survivor in survivors([mutant]):
-            lived[survivor.module] += 1
-            print(f"survived: {survivor.module}.py:{survivor.line}: {survivor.change}", file=sys.stderr, flush=True)
+    number = len(sample(number, seed))
+    died, tried = Counter[str](), Counter[str]()
+    for found in spread(noticed, range(number), 8, number, seed, time.time() + limit_s):
+        for mutant, seen in found:
+            tried[mutant.module] += 1
+            died[mutant.module] += seen
+            if not seen:
+                told = f"survived: {mutant.module}.py:{mutant.line}: {mutant.change}"
+                print(told, file=sys.stderr, flush=True)
     made = sum(tried.values())
-    noticed = made - sum(lived.values())
-    said = ", ".join(f"{module} {tried[module] - lived[module]}/{tried[module]}" for module in tried)
-    if noticed < ENOUGH * made:
-        raise Broken(f"seed {seed}: {noticed} of {made} mutants were noticed: {said}")
-    return made, f"{noticed} noticed ({100 * noticed / made:.0f} %): {said}"
+    said = ", ".join(f"{module} {died[module]}/{tried[module]}" for module in sorted(tried))
+    if sum(died.values()) < ENOUGH * made:
+        raise Broken(f"seed {seed}: {sum(died.values())} of {made} mutants were noticed: {said}")
+    return made, f"{sum(died.values())} noticed ({100 * sum(died.values()) / made:.0f} %): {said}"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from journeybatch.verdict import ANSWERED, DECLINED, READABLE, REFUSED, UNFIT
 from journeybatch.wire import judge
 from proofs import fuzzing, tongue
 from proofs.checker import Broken
+from proofs.spread import spread
 
 CORPUS = Path(__file__).parent / "corpus.jsonl"
 """Replies worth keeping, one JSON string of latin-1 a line."""
@@ -41,6 +43,9 @@ FREE_4XX_BUT = (408, 409, 425)
 FREE_5XX = (503, 529)
 CAPS = Caps(64 * 2**10, 2**20)
 SOON_S = 2.0
+FRAMED = 8
+"""One body in so many is also heard as HTTP, well-formed and spoilt."""
+PIECE = 20_000
 STATUSES = (*[200] * 20, 201, 302, 400, 401, 402, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 529, 599)
 LABEL = {"label": ["yes", "no"], "score": "number?"}
 SCHEMA = {"type": "object", "properties": {"label": {"type": "string", "pattern": r"^(\w+\s?)*$"}}}
@@ -282,19 +287,19 @@ def said(rng: random.Random, kept: list[bytes]) -> bytes:
     return tongue.spoil(body, rng, kept) if rng.random() < 0.5 else body
 
 
-def prove(bodies: int, seed: int, guided_s: float = 0.0) -> tuple[int, str]:
-    """Say so many bodies, and let the fuzzer that is led by coverage say more for ``guided_s`` seconds. Returns their
-    number and a sentence. Raises Broken with the seed of the first that fails."""
+def say_all(numbers: range, seed: int) -> tuple[Counter[str], float]:
+    """Say the bodies of these numbers. Returns what they came to, and the seconds of the slowest. Raises Broken with
+    the seed of the first that fails."""
     ends, kept, line, slowest = Counter[str](), corpus(), Line(), 0.0
     try:
-        for number in range(bodies):
+        for number in numbers:
             rng = random.Random(f"{seed}:{number}")
             began = time.perf_counter()
             try:
                 with _soon():
                     body = said(rng, kept)
                     ends[check_body(rng.choice(STATUSES), body)] += 1
-                    if number % 4 == 0:
+                    if number % FRAMED == 0:
                         check_framed(line, body, rng)
                         check_http(line, tongue.spoil(tongue.framed(body, rng)[0], rng, kept), rng)
             except Broken as broken:
@@ -304,10 +309,22 @@ def prove(bodies: int, seed: int, guided_s: float = 0.0) -> tuple[int, str]:
             slowest = max(slowest, time.perf_counter() - began)
     finally:
         line.close()
+    return ends, slowest
+
+
+def prove(bodies: int, seed: int, guided_s: float = 0.0) -> tuple[int, str]:
+    """Say so many bodies, and let the fuzzer that is led by coverage say more for ``guided_s`` seconds meanwhile.
+    Returns their number and a sentence. Raises Broken with the seed of the first that fails."""
+    why = fuzzing.missing() if guided_s else ""
+    with ThreadPoolExecutor(1) as beside:
+        guided = beside.submit(fuzzing.guided, guided_s, seed) if guided_s and not why else None
+        found = list(spread(say_all, range(bodies), PIECE, seed))
+        ends = sum((each for each, _ in found), Counter[str]())
+        slowest = max(each for _, each in found)
+        tried, reached = guided.result() if guided else (0, 0)
     if slowest > SOON_S:
         raise Broken(f"seed {seed}: one body took {slowest:.1f} s")
-    told = f"{ends['answered']} whole, the others {len(ends) - 1} kinds of failure; the slowest {slowest:.2f} s"
-    if not guided_s or (why := fuzzing.missing()):
-        return bodies, f"{told}; none led by coverage{f': {why}' if guided_s else ''}"
-    tried, reached = fuzzing.guided(guided_s, seed)
-    return bodies + tried, f"{told}; {tried} of them led by coverage, which reached {reached} features"
+    told = f"{ends['answered']:,} whole, the others {len(ends) - 1} kinds of failure; the slowest {slowest:.2f} s"
+    if guided is None:
+        return bodies, f"{told}; none led by coverage{f': {why}' if why else ''}"
+    return bodies + tried, f"{told}; {tried:,} of them led by coverage, which reached {reached:,} features"

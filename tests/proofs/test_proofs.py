@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from journeybatch import api
-from proofs import disk, kills, lanes, lives, night, outages, planted, power, race, replies, secrets
+from proofs import disk, heart, kills, lanes, lives, night, outages, planted, power, race, replies, secrets, soak
 from proofs.checker import Broken, read_bill
 from proofs.power import in_process, knowing
 from proofs.world import World
@@ -111,6 +111,10 @@ def test_nights_under_a_seed_keep_every_promise() -> None:
     night.prove(4, 1)
 
 
+def test_nights_of_the_heart_under_a_seed_keep_every_promise() -> None:
+    heart.prove(40, 1)
+
+
 def test_ten_minutes_of_an_endpoint_that_turns_all_away_cost_little_and_no_row() -> None:
     with in_process():
         cost = outages.live_through(outages.DAYS[8], 1100, 1)
@@ -134,6 +138,11 @@ def test_the_kept_replies_are_typed_outcomes_with_every_status() -> None:
     for body in replies.corpus():
         for status in sorted({*replies.STATUSES}):
             replies.check_body(status, body)
+
+
+def test_a_job_that_is_killed_in_its_middle_stays_small_and_exact(tmp_path: Path) -> None:
+    assert "1 kills" in soak.prove(1000, 1, kills=1, page=tmp_path / "soak.svg")[1]
+    assert (tmp_path / "soak.svg").read_text().count("polyline") == 4  # two processes: memory, descriptors
 
 
 def test_a_key_that_the_server_says_back_is_in_no_byte_that_stays() -> None:
