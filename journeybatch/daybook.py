@@ -20,7 +20,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from zlib import crc32
@@ -256,6 +256,16 @@ def _read_line(line: bytes) -> tuple[int, int] | None:
 
 def _day_of(seconds: float) -> int:
     return int(seconds // DAY_S)
+
+
+@contextmanager
+def daybook_of(path: Path, cap: int | None) -> Iterator[Daybook | None]:
+    """The daybook at ``path``, open; None without a ``cap`` by the day. Raises OutputError, DiskFull."""
+    if cap is None:
+        yield None
+        return
+    with closing(open_daybook(path, cap)) as day:
+        yield day
 
 
 def _lock(path: Path, fd: int) -> None:

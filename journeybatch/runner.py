@@ -10,7 +10,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import msgspec
 from journeybatch.client import Client
 from journeybatch.compaction import close
 from journeybatch.connection import balance_of
-from journeybatch.daybook import Daybook, open_daybook
+from journeybatch.daybook import Daybook, daybook_of
 from journeybatch.delivery import deliver, undelivered
 from journeybatch.directory import discard_if_unused
 from journeybatch.dispatch import Dispatch
@@ -38,7 +38,7 @@ from journeybatch.errors import (
     starved,
 )
 from journeybatch.hindsight import Hindsight, look_back
-from journeybatch.job import Job, World
+from journeybatch.job import World
 from journeybatch.ledger import Ledger
 from journeybatch.notices import told
 from journeybatch.preparation import Options, Prepared, begin, check_balance, prepare
@@ -82,7 +82,7 @@ async def dispatch(ready: Prepared, world: World, options: Options) -> Ending:
     async with client_of(ready, world, options) as client:
         balance = await balance_of(client)
         check_balance(ready, balance, options)
-        with _day(ready.job) as day:
+        with daybook_of(ready.job.daybook, ready.job.spec.limits.credits_per_day) as day:
             begin(ready)
             return await _send(ready, client, options, balance, day)
 
@@ -220,17 +220,6 @@ def _discarded_if_unused(ready: Prepared) -> Iterator[None]:
     except BaseException:
         discard_if_unused(ready.journal)
         raise
-
-
-@contextmanager
-def _day(job: Job) -> Iterator[Daybook | None]:
-    """The daybook of a job with a cap by the day. Raises OutputError, DiskFull."""
-    cap = job.spec.limits.credits_per_day
-    if cap is None:
-        yield None
-        return
-    with closing(open_daybook(job.daybook, cap)) as day:
-        yield day
 
 
 def _exit_code(counts: Counts, ending: Ending) -> int:

@@ -150,8 +150,8 @@ PLANTS = (
         (
             (
                 "transport",
-                "            lane.abort()\n            raise\n        finally:\n",
-                "            self._rest(origin, lane, loop.time())\n            raise\n        finally:\n",
+                "            lane.abort()\n            raise\n        self._rest(",
+                "            self._rest(origin, lane, loop.time())\n            raise\n        self._rest(",
             ),
         ),
     ),
