@@ -21,7 +21,7 @@ from grown import COLUMNS as SCALE_COLUMNS
 from grown import scale, show_line
 from measures import Line, Measure, headline, keep, show
 from small import show_starts, starts
-from stage import add_options, ceiling, read_upstreams, run_ours, take_the_core, upstream, write_table
+from stage import HERE, OURS, add_options, ceiling, read_upstreams, run_ours, take_the_core, upstream, write_table
 
 SIGMA, CAP_S = 1.0, 3.0
 TAIL = ("--tail", str(SIGMA), "--cap", str(CAP_S))
@@ -39,6 +39,9 @@ COLUMNS = {
 }
 
 
+UNSYNCED = (str(HERE / "unsynced.py"),)
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
@@ -46,6 +49,7 @@ class Case:
     latency_s: float
     concurrency: int = 256
     tls: bool = False
+    program: tuple[str, ...] = OURS
 
 
 CASES = [
@@ -58,6 +62,8 @@ CASES = [
     Case("the same over TLS", 100_000, 0.05, 1_000, tls=True),
     Case("2,000 in flight", 100_000, 0.05, 2_000),
     Case("5,000 in flight", 100_000, 0.05, 5_000),
+    Case("100,000 rows, without syncs", 100_000, 0.05, program=UNSYNCED),
+    Case("nothing to wait for, without syncs", 100_000, 0.0, program=UNSYNCED),
 ]
 
 
@@ -84,7 +90,8 @@ def sending(room: Path, case: Case, given: argparse.Namespace, more: tuple[str, 
         environ = {**os.environ, **({"SSL_CERT_FILE": str(pem)} if pem and server.process else {})}
         for _ in range(given.rounds):
             with tempfile.TemporaryDirectory(dir=room) as fresh:
-                taken.append(run_ours(Path(fresh), table, server.base_url, case.concurrency, environ))
+                room_of = Path(fresh)
+                taken.append(run_ours(room_of, table, server.base_url, case.concurrency, environ, case.program))
         named = "built-in" if server.process else server.base_url
     return Line(case.name, case.latency_s, case.rows, tuple(taken), case.concurrency, tls=case.tls, upstream=named)
 

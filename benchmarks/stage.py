@@ -19,6 +19,7 @@ import polars as pl
 from measures import Measure
 
 HERE = Path(__file__).parent
+OURS = ("-m", "journeybatch")
 CONCURRENCY = 256
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 CEILING_ROWS = 50_000
@@ -152,10 +153,11 @@ def run_ours(
     base_url: str,
     concurrency: int = CONCURRENCY,
     environ: Mapping[str, str] | None = None,
+    program: tuple[str, ...] = OURS,
 ) -> Measure:
     """A job over the whole table in an empty ``room``; every row has to be answered."""
     job, output = write_job(room, table, base_url, concurrency), room / "run"
-    taken = measure([sys.executable, "-m", "journeybatch", "run", str(job), "--quiet"], room / "log", environ)
+    taken = measure([sys.executable, *program, "run", str(job), "--quiet"], room / "log", environ)
     results = pl.read_parquet(output / "results.parquet", columns=["jb_status", "response"])
     answered = results.filter((pl.col("jb_status") == "answered") & (pl.col("response").str.len_chars() > 0))
     expect_all(table, answered.height)
