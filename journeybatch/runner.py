@@ -27,7 +27,16 @@ from journeybatch.directory import discard_if_unused
 from journeybatch.dispatch import Dispatch
 from journeybatch.ending import Ending
 from journeybatch.entries import Decided, Finished
-from journeybatch.errors import DeadlinePassed, DiskFull, InputChanged, JobError, OutOfMemory, RunStopped, TableError, starved
+from journeybatch.errors import (
+    DeadlinePassed,
+    DiskFull,
+    InputChanged,
+    JobError,
+    OutOfMemory,
+    RunStopped,
+    TableError,
+    starved,
+)
 from journeybatch.hindsight import Hindsight, look_back
 from journeybatch.job import Job, World
 from journeybatch.ledger import Ledger
