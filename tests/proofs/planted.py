@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from proofs.checker import Broken
 from proofs.spread import ALONE
+from proofs.world import PLANTED
 
 
 class Plant(NamedTuple):
@@ -124,6 +125,14 @@ PLANTS = (
         "return False",
         "heart",
         60,
+    ),
+    Plant(
+        "what polars cannot write is no matter of ours",
+        "runner",
+        "    except (OSError, TableError) as error:\n        ending.stop",
+        "    except FileExistsError as error:\n        ending.stop",
+        "calls",
+        0.12,
     ),
     Plant(
         "the columns of an answer are no part of what the results are made of",
@@ -334,6 +343,7 @@ def seen(number: int, seed: int) -> str | None:
     """What the plant's proof says to it; None if it says nothing. In this process, which is none the better for it."""
     plant(number)
     ALONE.append("planted")
+    PLANTED.append(number)
     chosen = PLANTS[number]
     proof = importlib.import_module(f"proofs.{chosen.proof}")
     more: dict[str, object] = {"shrink": False} if chosen.proof == "lives" else {}
