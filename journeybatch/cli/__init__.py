@@ -77,7 +77,7 @@ def main() -> None:
         code = 128 + signal.SIGINT
     except BrokenPipeError:
         code = 0
-    except Exception as error:  # noqa: BLE001  what is not ours is raised again, or told
+    except Exception as error:  # noqa: BLE001  the last border: whatever it is, it is told and has an exit code
         code = _explained(error)
     _leave(code if isinstance(code, int) else 0)
 

@@ -147,8 +147,8 @@ def _answers(evidence: Evidence, results: Leaves) -> Iterator[str]:
         if row["jb_status"] != "answered":
             continue
         for column, value in evidence.right(row, row["jb_model"]).items():
-            if row[column] != value:
-                yield f"row {row['jb_row']}: {column} is {row[column]!r}, and the answer was {value!r}"
+            if row.get(column) != value:
+                yield f"row {row['jb_row']}: {column} is {row.get(column)!r}, and the answer was {value!r}"
 
 
 def _attempts(evidence: Evidence, ledger: Leaves) -> Iterator[str]:

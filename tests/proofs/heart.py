@@ -4,7 +4,7 @@ Some twenty times as cheap as a night of the whole product, so there can be many
 are keys and not rows of a table; the endpoint is a function. Two processes may share a day's cap, and a rival wants a
 directory that is taken. Virtual time, a disk in memory, and a seed that decides all that goes wrong: kills at calls to
 the disk, at requests and at replies, a full disk, a bug of ours, every HTTP status, replies that are cut, late or lost,
-a clock that jumps.
+a clock that jumps, a journal that is written anew without what is too old.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import httpx
 import trio
 from trio.testing import MockClock
 
-from journeybatch import accounted, journal, progress, wire
+from journeybatch import accounted, compaction, journal, progress, wire
 from journeybatch.answers import text_contract
 from journeybatch.archive import mapped, received
 from journeybatch.attempts import SETTLED
@@ -150,7 +150,12 @@ class Endpoint:
             return Completion(200, {}, self.rng.choice(ODDITIES), latency_s)
         text = self._packed(request) if len(request.prompts) > 1 else say(request.prompts[0].key)
         choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-        return Completion(200, {}, json.dumps({"id": "x", "model": "m", "choices": [choice]}).encode(), latency_s)
+        return Completion(
+            200,
+            {},
+            json.dumps({"id": "x", "model": "m", "choices": [choice], "padding": "." * 1500}).encode(),
+            latency_s,
+        )
 
     def _packed(self, request: Request) -> str:
         """A pack's answer, with what models do to those."""
@@ -178,13 +183,17 @@ def _tokens(request: Request) -> list[str]:
 
 
 class Process:
-    """One process's life in the directory ``path``, with the lanes, the cap and the fate that were drawn."""
+    """One process's life in the directory ``path``, with the lanes, the cap and the fate that were drawn; if it
+    ``shrinks`` its journal, that is written anew without old replies at its end."""
 
-    def __init__(self, path: Path, rng: random.Random, fate: Fate, pack: int, cap: int | None) -> None:
+    def __init__(
+        self, path: Path, rng: random.Random, fate: Fate, pack: int, cap: int | None, *, shrinks: bool
+    ) -> None:
         self.path, self.rng, self.fate, self.pack, self.cap = path, rng, fate, pack, cap
         self.lanes = rng.randint(1, 6)
         self.slowness_s = rng.uniform(0.02, 20)
         self.rival_at = rng.randint(0, 12)
+        self.shrinks = shrinks
         self.flying, self.landed = 0, False
         self.fds: list[int] = []
 
@@ -238,8 +247,15 @@ class Process:
             raise Broken(f"the ledger says {said}, and the journal {run.spent}, {run.unknown}")
         if day is not None:
             day.close()
-        book.close()
+        sums = [(each.spent, each.unknown) for each in history.runs]
+        since = time.time() - self.rng.choice((0.0, 5.0, 60.0)) if self.shrinks else None
+        if self.shrinks and self.rng.random() < 0.3:
+            self.fate.death = ("disk", self.fate.turns["disk"] + self.rng.randint(1, 12))
+        compaction.close(book, since)
         self.fds.clear()
+        after = read_directory(self.path, "heart")
+        if book.broken is None and sums != [(each.spent, each.unknown) for each in after.runs]:
+            raise Broken(f"closed with {sums}, and read back as {[(each.spent, each.unknown) for each in after.runs]}")
 
     async def _sync(self, fd: int) -> None:
         await anyio.sleep(self.rng.choice((0.0, 0.001, 0.2)))
@@ -303,6 +319,7 @@ def _virtual(root: Path, rng: random.Random) -> Iterator[None]:
         patch.object(time, "time", clock),
         patch.object(journal, "LOCK_PAUSES_S", (0.0,)),
         patch.object(progress, "EVERY_S", 3600.0),
+        patch.object(compaction, "WORTH", 0),
     ):
         yield
 
@@ -345,8 +362,8 @@ def _replies(history: History | None) -> int:
     return 0 if history is None else sum(offset >= 0 for offset in history.attempts.offset)
 
 
-def _check_answers(path: Path, history: History, keys: list[bytes], pack: int) -> None:
-    """Each key has its own answer, and nothing was bought twice."""
+def _check_answers(path: Path, history: History, keys: list[bytes], once: bool) -> None:
+    """Each key has its own answer; if ``once``, nothing was bought twice."""
     bought = Counter[bytes]()
     with mapped(path / "journal") as buffer:
         for index in range(len(history.attempts)):
@@ -364,7 +381,7 @@ def _check_answers(path: Path, history: History, keys: list[bytes], pack: int) -
                         raise Broken(f"the answer to {key.hex()} is {verdict.text!r}")
     if missing := [key for key in keys if not bought[key]]:
         raise Broken(f"{len(missing)} keys have no answer")
-    if pack == 1 and (twice := [key for key, n in bought.items() if n > 1]):
+    if once and (twice := [key for key, n in bought.items() if n > 1]):
         raise Broken(f"{len(twice)} keys were bought twice")
 
 
@@ -375,6 +392,7 @@ def live_through(root: Path, seed: int) -> Night:
     keys = [rng.randbytes(16) for _ in range(rng.randint(1, 18))]
     retry = Retry(timeout_s=30, on_unknown=rng.choice(("retry", "retry", "hold", "fail")))
     endpoint = Endpoint(rng, rng.random() < 0.3)
+    shrinks = rng.random() < 0.3
     paths = [root / "a", root / "b"][: rng.choice((1, 1, 2))]
     endpoint.day_cap = rng.choice((None, None, rng.randint(1, 30)))
     processes = killed = 0
@@ -389,7 +407,7 @@ def live_through(root: Path, seed: int) -> Night:
                 death = rng.choice((None, *((what, rng.randint(1, most)) for what, most in DEATHS.items())))
                 fate = Fate(death, rng.choice((None, None, None, rng.randint(1, 60))))
                 cap = rng.choice((None, endpoint.bill[path] + rng.randint(0, 12)))
-                lives.append(Process(path, rng, fate, pack, cap))
+                lives.append(Process(path, rng, fate, pack, cap, shrinks=shrinks))
             kept = {path: _replies(_check(path, endpoint)) for path in paths}
             _together(lives, endpoint, keys, retry, peace=False)
             for each in lives:
@@ -399,13 +417,13 @@ def live_through(root: Path, seed: int) -> Night:
                     raise Broken(f"a bug in a parser cost {fate.delivered - replies} replies")
         endpoint.rate, endpoint.dead, endpoint.day_cap = 0.0, (0.0, 0.0, ""), None
         for path in paths:
-            process = Process(path, rng, Fate(None, None), 1, None)
+            process = Process(path, rng, Fate(None, None), 1, None, shrinks=False)
             processes += 1
             _together([process], endpoint, keys, Retry(timeout_s=30), peace=True)
             history = _check(path, endpoint)
             if history is None or history.unjudged:
                 raise Broken("in peace, and there are unsettled replies, or no journal")
-            _check_answers(path, history, keys, pack)
+            _check_answers(path, history, keys, once=pack == 1 and not shrinks)
     except Broken as broken:
         raise Broken(f"seed {seed}: {broken}") from None
     return Night(processes, killed, endpoint.requests)

@@ -226,8 +226,8 @@ class Life(RuleBasedStateMachine):
         if stopped == "credits" and emulator.balance < price:
             return
         committed = self.strays + sum(PRICES[each.model] for each in self.books[self.first :])
-        capped = stopped == "budget" and most is not None and self.cap is not None
-        if capped and self.cap - price < committed and emulator.billed <= most:
+        reached = self.cap is not None and self.cap - price < committed
+        if stopped == "budget" and reached and most is not None and emulator.billed <= most:
             return
         raise Broken(f"nothing was in its way, and it ended with {code}, {stopped}: {report.message}")
 

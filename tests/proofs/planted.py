@@ -19,6 +19,8 @@ from types import CodeType
 from typing import NamedTuple
 
 from proofs.checker import Broken
+from proofs.spread import ALONE
+from proofs.world import PLANTED
 
 
 class Plant(NamedTuple):
@@ -81,6 +83,62 @@ PLANTS = (
         "return (0, 0)",
         "night",
         40,
+    ),
+    Plant(
+        "the cap does not count the doubts of an attempt that is over",
+        "ledger",
+        "self.unknown += most - certain",
+        "self.unknown += 0",
+        "heart",
+        60,
+    ),
+    Plant(
+        "the day's cap counts only what was settled",
+        "daybook",
+        "self._free -= most\n        return self.day",
+        "return self.day",
+        "heart",
+        400,
+    ),
+    Plant(
+        "a journal that is written anew forgets what was begun and never ended",
+        "compaction",
+        "if not gone and not isinstance(entry, Compacted):",
+        "if not gone and not isinstance(entry, Compacted | entries.Intent):",
+        "heart",
+        200,
+    ),
+    Plant(
+        "the old journal goes before the new one is in its place",
+        "compaction",
+        "path.replace(journal.path)",
+        "journal.path.unlink(); path.replace(journal.path)",
+        "heart",
+        400,
+    ),
+    Plant(
+        "a run's first request does not go alone",
+        "canary",
+        "return bool(self._stamp) and not self.landed",
+        "return False",
+        "heart",
+        60,
+    ),
+    Plant(
+        "what polars cannot write is no matter of ours",
+        "runner",
+        "    except (OSError, TableError) as error:\n        ending.stop",
+        "    except FileExistsError as error:\n        ending.stop",
+        "calls",
+        0.12,
+    ),
+    Plant(
+        "the columns of an answer are no part of what the results are made of",
+        "views",
+        '        "answers": [(name, repr(dtype)) for name, dtype in view.reader.contract.columns().items()],\n',
+        "",
+        "lives",
+        300,
     ),
     Plant(
         "the cap forgets the doubts of a killed process",
@@ -282,6 +340,8 @@ def plant(number: int) -> None:
 def seen(number: int, seed: int) -> str | None:
     """What the plant's proof says to it; None if it says nothing. In this process, which is none the better for it."""
     plant(number)
+    ALONE.append("planted")
+    PLANTED.append(number)
     chosen = PLANTS[number]
     proof = importlib.import_module(f"proofs.{chosen.proof}")
     more: dict[str, object] = {"shrink": False} if chosen.proof == "lives" else {}

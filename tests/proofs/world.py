@@ -77,5 +77,20 @@ def write_table(path: Path, rows: Sequence[dict[str, str]]) -> None:
         out.writerows(rows)
 
 
+PLANTED: list[int] = []
+"""The number of what is planted in all processes that ``command`` starts, too, if anything is."""
+PLANTER = """
+import runpy, sys
+sys.path.insert(0, {here!r})
+import proofs.planted
+proofs.planted.plant({number})
+runpy.run_module("journeybatch", run_name="__main__", alter_sys=True)
+"""
+
+
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "journeybatch", *map(str, arguments)]
+    """The command line's, with these arguments."""
+    start = ["-m", "journeybatch"]
+    if PLANTED:
+        start = ["-c", PLANTER.format(here=str(Path(__file__).parents[1]), number=PLANTED[0])]
+    return [sys.executable, *start, *map(str, arguments)]
