@@ -74,11 +74,10 @@ def accounted(
         except BaseException:  # a bug of ours: the reply stays unsettled, and the next process reads it again
             ledger.settle(request.price, "unknown", day)
             raise
-        if transcript is not None:
-            index = journal.history.under_way(request.id, request.attempt)
-            transcript.note(index, entry, reply, verdicts)
-        found = codes_of(verdicts)
+        index, found = journal.history.under_way(request.id, request.attempt), codes_of(verdicts)
         settle(request, day, "settled", (error_of(found[0]), None), completion, found)
+        if transcript is not None:
+            transcript.note(index, entry, reply, verdicts)
         status, headers, body, latency_s = completion.status, completion.headers, completion.body, completion.latency_s
         return Completion(status, headers, body, latency_s, reply, tuple(verdicts))
 

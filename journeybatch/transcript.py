@@ -7,6 +7,7 @@ and what does not stand in it is read from the journal and comes out the same.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from array import array
@@ -89,7 +90,7 @@ class Transcript:
         self._lines: list[Line] = []
         self._parts: list[tuple[int, int]] = []
         self._end = 0
-        self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  it lives as long as the run
+        self._file = tempfile.TemporaryFile(buffering=0, dir=directory)  # noqa: SIM115  it lives as long as the run
         self._held: dict[int, pl.DataFrame] = {}
 
     def note(self, attempt: int, entry: Received, reply: Reply, verdicts: Sequence[Verdict]) -> None:
@@ -134,13 +135,13 @@ class Transcript:
         try:
             disk = os.statvfs(self._file.fileno())
             if disk.f_bavail * disk.f_frsize < SPARE_BYTES + self._end:
-                self.close()
-                return
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             frame_of(self._lines, self.columns).write_ipc(part, compression="lz4")
             self._file.seek(self._end)
-            self._file.write(part.getbuffer())
-            self._file.flush()
-        except (OSError, ValueError, TypeError, OverflowError, pl.exceptions.PolarsError):
+            whole = self._file.write(part.getbuffer()) == part.tell()
+        except (OSError, ValueError, TypeError, OverflowError, MemoryError, pl.exceptions.PolarsError):
+            whole = False
+        if not whole:
             self.close()
             return
         self._parts.append((self._end, part.tell()))
