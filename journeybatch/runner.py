@@ -89,6 +89,13 @@ async def dispatch(ready: Prepared, world: World, options: Options) -> Ending:
 
 def conclude(ready: Prepared, ending: Ending) -> Report:
     """The last act: the journal's end, the views, the sinks, the summary. After a signal views and sinks can wait."""
+    try:
+        return _conclude(ready, ending)
+    finally:
+        ending.forget()
+
+
+def _conclude(ready: Prepared, ending: Ending) -> Report:
     journal, spec = ready.journal, ready.job.spec
     history = journal.history
     counts, hindsight = ready.counts, None
@@ -122,7 +129,6 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
             f"the results could not be written: {error}; all replies are safe in the journal: `journeybatch export` "
             "writes them once there is room"
         )
-    ending.forget()
     summary = _summary(ready, ending, counts.rows(), _exit_code(counts, ending), hindsight).json()
     try:
         write_json(spec.output / SUMMARY, summary)
