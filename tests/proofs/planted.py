@@ -239,7 +239,7 @@ PLANTS = (
         "spent=run.spent, unknown",
         "spent=history.spent, unknown",
         "lives",
-        60,
+        300,
     ),
     Plant(
         "a second run is let in",
