@@ -161,6 +161,13 @@ class Life(RuleBasedStateMachine):
         if self._bytes() != perfect:
             raise Broken("a finished job's results changed")
 
+    @precondition(lambda self: self.perfect is not None)
+    @rule(cap=st.integers(0, 9), chance=st.integers(0, 1 << 20))
+    def ask_otherwise_for_few_credits(self, cap: int, chance: int) -> None:
+        """The next run of a directory has the whole of its cap."""
+        self.wording, self.cap, self.perfect = 1 - self.wording, cap, None
+        self._live(Fate(None, None), Faults(), False, chance)
+
     def _job(self) -> dict[str, Any]:
         limits = {"failures": "100%"} | ({} if self.cap is None else {"credits": self.cap})
         more = {"answer": {"column": COLUMNS[self.column]}, "retry": {"timeout_s": 30}, "limits": limits}

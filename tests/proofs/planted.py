@@ -237,7 +237,7 @@ PLANTS = (
         "spent=run.spent, unknown",
         "spent=history.spent, unknown",
         "lives",
-        300,
+        150,
     ),
     Plant(
         "a second run is let in",
