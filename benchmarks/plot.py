@@ -93,6 +93,7 @@ def _bars(rows: list[dict[str, Any]], names: list[str], field: str, title: str, 
 
 def growth(found: pl.DataFrame) -> dict[str, Any] | None:
     """Two panels: processor time per row against the rows, and against what is in flight."""
+    found = found.filter(~pl.col("name").str.contains("without syncs"))
     runs = found.filter(pl.col("benchmark") == "sending")
     kinds = pl.when(pl.col("benchmark") == "sending").then(pl.lit("a run that waits for nothing"))
     by_rows = found.filter(
