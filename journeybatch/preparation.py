@@ -202,11 +202,13 @@ def begin(ready: Prepared) -> None:
             codes, senses = history.read_at(offset)
             journal.append(Reread(offset, reading, codes, senses))
     journal.flush()
+    path = job.spec.output / "summaries"
     try:
         _keep_summary(job.spec.output, ready.run)
-        write_text(job.spec.output / "job.yaml", dump(job.spec))
+        path = job.spec.output / "job.yaml"
+        write_text(path, dump(job.spec))
     except OSError as error:
-        raise _refused(job.spec.output, error) from None
+        raise _refused(path, error) from None
 
 
 def _refused(path: Path, error: OSError) -> DiskFull:
