@@ -41,10 +41,6 @@ LOCK_PAUSES_S = (0.0, 0.02, 0.05, 0.1)
 Sync = Callable[[int], Awaitable[None]]
 
 
-def _fdatasync(fd: int) -> None:
-    fdatasync(fd)
-
-
 class Journal:
     """An open journal that holds its directory's lock; ``open_journal`` makes it.
 
@@ -62,7 +58,7 @@ class Journal:
         self.end = history.end
         self._id = history.frames_id = history.frames_id or secrets.token_bytes(8)
         history.id = history.id or self._id
-        self._sync = sync or Syncs(_fdatasync)
+        self._sync = sync or Syncs(fdatasync)
         self._buffer: list[bytes] = []
         self._written = history.end
         self._commits = GroupCommit(history.sequence, self._write_all, self._sync_all)
