@@ -37,13 +37,14 @@ def let_go(buffer: memoryview) -> None:
         buffer.obj.madvise(mmap.MADV_DONTNEED)
 
 
-def read_history(path: Path) -> History:
-    """Read a whole journal, changing nothing; it may be in use.
+def read_history(path: Path, scratch: Path | None = None) -> History:
+    """Read a whole journal, changing nothing; it may be in use. What need not stay in memory goes into a directory for
+    ``scratch`` (None: where the system has its temporary files).
 
     Raises:
         OutputError: the file is no journal of ours, a newer version's, or cannot be read.
     """
-    history = History()
+    history = History(scratch)
     with _opened(path) as buffer:
         history.size = len(buffer)
         history.id = history.frames_id = _id_of(buffer, path)

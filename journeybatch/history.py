@@ -6,6 +6,7 @@ The same history serves the resume, the results, ``status`` and ``verify``: one 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from journeybatch.attempts import BORROWED, CHARGES, SETTLED, UNSENT, Attempts, Run
 from journeybatch.entries import (
@@ -48,13 +49,13 @@ class History:
     is what was last chosen for a run at work.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path | None = None) -> None:
         self.id = b""
         self.frames_id = b""
         self.end = 0
         self.size = 0
         self.sequence = 0
-        self.attempts = Attempts()
+        self.attempts = Attempts(directory)
         self.given_up: dict[bytes, tuple[str, str]] = {}
         self.runs: list[Run] = []
         self.began: Began | None = None
@@ -70,7 +71,6 @@ class History:
         self.delivered: dict[bytes, bytes] = {}
         self.tuned: Tuned | None = None
         self._open: dict[tuple[int, int], int] = {}
-        self._models: dict[str, str] = {}
         self.reading = b""
         self._readings: dict[bytes, int] = {b"": 0}
         self._borrowed: dict[tuple[bytes, int, int], int] = {}
@@ -226,9 +226,7 @@ class History:
 
     def _add(self, intent: Intent) -> int:
         run = self.runs[-1].number if self.runs else 1
-        index = self.attempts.add(run, intent, self._readings.setdefault(self.reading, len(self._readings)))
-        self.attempts.model[index] = self._models.setdefault(intent.model, intent.model)
-        return index
+        return self.attempts.add(run, intent, self._readings.setdefault(self.reading, len(self._readings)))
 
     def _begin(self, entry: Began) -> None:
         if self.began is None:
@@ -265,10 +263,9 @@ class History:
         index = self._open.get((entry.request, entry.attempt))
         if index is None:  # its intent was damaged
             index = self._intend(entry.intent())
-        self.attempts.offset[index] = offset
+        page, place = self.attempts.changing(index)
+        page.offset[place], page.status[place], page.latency_s[place] = offset, entry.status, entry.latency_s
         self._placed(offset, index)
-        self.attempts.status[index] = entry.status
-        self.attempts.latency_s[index] = entry.latency_s
         self.emulated = self.emulated or "x-journeybatch-emulator" in entry.headers
 
     def _settle(self, entry: Settled) -> None:
@@ -278,22 +275,19 @@ class History:
             del self._open[entry.request, entry.attempt]
         a = self.attempts
         run = self._run_of(index)
+        page, place = a.changing(index)
         run.in_doubt -= entry.charge != "unknown"
         if entry.error == UNSENT:
             run.sent -= 1
             run.retried -= entry.attempt > 1
         run.spent += entry.credits
-        run.unknown += entry.credits_max - entry.credits - a.credits_max[index]
-        a.charge[index] = CHARGES.index(entry.charge)
-        a.credits[index] = entry.credits
-        a.credits_max[index] = entry.credits_max
-        a.status[index] = entry.status or 0
-        a.latency_s[index] = entry.latency_s
-        a.error[index] = entry.error
-        if entry.charge == "settled" and a.offset[index] >= 0:
+        run.unknown += entry.credits_max - entry.credits - page.credits_max[place]
+        page.charge[place] = CHARGES.index(entry.charge)
+        page.credits[place], page.credits_max[place] = entry.credits, entry.credits_max
+        page.status[place], page.latency_s[place] = entry.status or 0, entry.latency_s
+        page.error[place], page.message[place] = a.words.number(entry.error), a.words.number(entry.message)
+        if entry.charge == "settled" and page.offset[place] >= 0:
             codes = entry.codes or bytes([code_of(entry.error)]) * a.prompts(index)
-            a.judge(index, codes, entry.senses)
+            page.judge(place, codes, entry.senses)
             if entry.codes:
                 self._miss_of(index, codes)
-        if entry.message is not None:
-            a.message[index] = entry.message

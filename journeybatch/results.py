@@ -213,7 +213,8 @@ def _answers(view: View, facts: pl.DataFrame, first: int, replies: Replies) -> p
     samples, width = view.surveyed.samples, view.surveyed.width
     answered = pl.col("status") == "answered"
     told = _told(view, facts.select(attempt=pl.when(answered).then("answer"), key="answer_key"), replies)
-    chosen = facts.select(pl.when(answered).then("answer").otherwise("last")).to_series().to_list()
+    chosen = a.pick(facts.select(pl.when(answered).then("answer").otherwise("last")).to_series())
+    own = pl.col("request").is_not_null() & pl.col("error").ne_missing(BORROWED)
     in_doubt = facts["doubt"] & (facts["status"] == "pending")
     places = range(first * width, first * width + facts.height)
     columns: dict[str, Any] = {
@@ -228,8 +229,8 @@ def _answers(view: View, facts: pl.DataFrame, first: int, replies: Replies) -> p
         "jb_text": told["text"],
         "jb_credits": _decimal(facts["credits"]),
         "jb_credits_unknown": _decimal(facts["unknown"]),
-        "jb_request": [None if i is None or a.error[i] == BORROWED else request_name(a.request[i]) for i in chosen],
-        "jb_model": [None if i is None else a.model[i] for i in chosen],
+        "jb_request": chosen.select(pl.when(own).then(pl.format(request_name("{}"), "request"))).to_series(),
+        "jb_model": chosen["model"],
         "jb_upstream_model": told["upstream_model"],
         "jb_finish_reason": told["finish_reason"],
         "jb_attempts": facts["attempts"].cast(pl.Int32),

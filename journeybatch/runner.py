@@ -10,7 +10,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -192,8 +192,7 @@ async def _send(
     deed = Dispatch(ready.journal, ledger, numbers, terms_of(ready.job, options, tuning), sharers(ready.surveyed))
     deed.chosen = lambda wish: chosen(wish, spec, history, ready.run)
     deed.ending.balance_before, deed.until, screen = balance, ready.until, options.screen
-    with suppress(OSError):  # the journal has it all
-        deed.ending.transcript = Transcript(spec.output, ready.job.reader.contract, len(history.attempts))
+    deed.ending.transcript = Transcript(spec.output, ready.job.reader.contract, len(history.attempts))
     about = Observed(spec.name, ready.run, ready.endpoint.base_url) if spec.notify.opentelemetry else None
 
     def keep() -> None:

@@ -77,6 +77,8 @@ READING_ORDER = [
     "measuring",
     "frames",
     "entries",
+    "scratch",
+    "page",
     "attempts",
     "history",
     "archive",
