@@ -6,16 +6,14 @@ disk, so that a run takes no more memory the longer it lasts.
 
 from __future__ import annotations
 
-from array import array
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import msgspec
 
 from journeybatch.entries import Intent
-from journeybatch.errors import DiskFull
 from journeybatch.identity import KEY_BYTES
 from journeybatch.page import BITS, SIZE, Page
 from journeybatch.scratch import Scratch
@@ -69,6 +67,13 @@ class Words:
             self.texts.append(text)
         return found
 
+    def read(self, *columns: str) -> list[pl.Expr]:
+        """``columns`` of numbers as texts; null for null."""
+        import polars as pl
+
+        texts = pl.lit(pl.Series(self.texts, dtype=pl.String))
+        return [texts.gather(pl.col(name)).alias(name) for name in columns]
+
 
 class Column(Generic[_Value]):
     """One value for each attempt: by its index, or all in order."""
@@ -80,12 +85,12 @@ class Column(Generic[_Value]):
         return len(self._attempts)
 
     def __getitem__(self, index: int) -> _Value:
-        found: Any = getattr(self._attempts.page(index), self._name)[index & _IN_PAGE]
-        return found if self._words is None else self._words.texts[found]  # type: ignore[return-value]
+        found: _Value = getattr(self._attempts.page(index), self._name)[index & _IN_PAGE]
+        return found if self._words is None else cast(_Value, self._words.texts[cast(int, found)])
 
     def __setitem__(self, index: int, value: _Value) -> None:
         page, place = self._attempts.changing(index)
-        getattr(page, self._name)[place] = value if self._words is None else self._words.number(value)  # type: ignore[arg-type]
+        getattr(page, self._name)[place] = value if self._words is None else self._words.number(cast(str, value))
 
     def __iter__(self) -> Iterator[_Value]:
         return (self[index] for index in range(len(self)))
@@ -108,11 +113,12 @@ class Attempts:
         self._scratch = Scratch(directory)
         self._pages: list[Page | None] = []
         self._stored: dict[int, tuple[int, int]] = {}
+        self._adopted: Callable[[int], bytes] = lambda _: b""
         self._held: deque[int] = deque()
         self._length = 0
         self.words = Words()
         self._in_doubt = self.words.number("in_doubt")
-        self.run, self.attempt, self.status = Column[int](self, "run"), Column[int](self, "attempt"), _ints(self, "status")
+        self.run, self.attempt, self.status = _ints(self, "run"), _ints(self, "attempt"), _ints(self, "status")
         self.request, self.offset, self.least = _ints(self, "request"), _ints(self, "offset"), _ints(self, "least")
         self.credits, self.credits_max = _ints(self, "credits"), _ints(self, "credits_max")
         self.charge, self.asked, self.read = _ints(self, "charge"), _ints(self, "asked"), _ints(self, "read")
@@ -157,13 +163,22 @@ class Attempts:
         page.changed = True
         return page, index & _IN_PAGE
 
+    def adopt(self, number: int, words: list[str | None], read: Callable[[int], bytes]) -> None:
+        """Begin with this ``number`` of attempts, whose pages can be ``read``, one by one, as they were packed."""
+        self._length, self._pages, self._adopted = number, [None] * -(-number // SIZE), read
+        for text in words:
+            self.words.number(text)
+
+    def packed(self) -> Iterator[bytes]:
+        """All pages, each in one piece."""
+        return (self._packed(at) if page is None else page.pack() for at, page in enumerate(self._pages))
+
+    def _packed(self, number: int) -> bytes:
+        place = self._stored.get(number)
+        return self._adopted(number) if place is None else self._scratch.get(place)
+
     def _load(self, number: int) -> Page:
-        try:
-            page = Page.unpack(self._scratch.get(self._stored[number]))
-        except OSError as error:
-            raise DiskFull(
-                f"temporary storage cannot be read: {error.strerror}; all replies are safe in the journal: run again"
-            ) from None
+        page = Page.unpack(self._packed(number))
         self._hold(number, page)
         return page
 
@@ -204,6 +219,13 @@ class Attempts:
         parts = [self.page(at).lines(first, last, at) for at, first, last in self._parts(start, stop)]
         return pl.concat(parts) if parts else Page().lines(0, 0, 0)
 
+    def marks(self) -> pl.Series:
+        """The mark of each prompt, in order: what its key is known by where half of it is enough (UInt64)."""
+        import polars as pl
+
+        parts = [self.page(at).marks(first, last) for at, first, last in self._parts(0, None)]
+        return pl.concat(parts, rechunk=True) if parts else pl.Series(dtype=pl.UInt64)
+
     def table(self, start: int = 0, stop: int | None = None) -> pl.DataFrame:
         """The attempts from ``start`` to ``stop`` (None: all): their ``index`` (Int64), and the columns that have one
         value for each of them."""
@@ -211,7 +233,7 @@ class Attempts:
 
         parts = [self.page(at).numbers(first, last) for at, first, last in self._parts(start, stop)]
         found = (pl.concat(parts) if parts else Page().numbers(0, 0)).with_row_index("index", offset=start)
-        return found.with_columns(pl.col("index").cast(pl.Int64), *self._texts())
+        return found.with_columns(pl.col("index").cast(pl.Int64), *self.words.read("model", "error", "message"))
 
     def pick(self, indices: pl.Series) -> pl.DataFrame:
         """What ``table`` has for these attempts, in this order (null: nulls)."""
@@ -224,13 +246,6 @@ class Attempts:
             parts.append(self.table(at, at + SIZE)[here - at])
         asked = pl.DataFrame({"index": indices.cast(pl.Int64)})
         return asked.join(pl.concat(parts), on="index", how="left", maintain_order="left")
-
-    def _texts(self) -> list[pl.Expr]:
-        """Columns of words' numbers as texts."""
-        import polars as pl
-
-        texts = pl.Series(self.words.texts, dtype=pl.String)
-        return [pl.lit(texts).gather(pl.col(name)).alias(name) for name in ("model", "error", "message")]
 
     def tables(self, start: int = 0) -> Iterator[pl.DataFrame]:
         """``table`` in parts, of the attempts from ``start`` on."""

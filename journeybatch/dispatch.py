@@ -235,7 +235,9 @@ class Dispatch:
         for pause_s in LATE_S:
             await anyio.sleep(pause_s)
             ending.balance_after = None if ending.balance_before is None else await balance_of(client)
-            found = reconcile(ending.balance_before, ending.balance_after, spent, unknown, models=models or ("MODEL",), free=free)
+            found = reconcile(
+                ending.balance_before, ending.balance_after, spent, unknown, models=models or ("MODEL",), free=free
+            )
             ending.reconciliation = found
             if found.verdict != "less":
                 return

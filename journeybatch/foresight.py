@@ -18,7 +18,7 @@ from journeybatch.journal import NAME
 from journeybatch.planning import Plan, plan
 from journeybatch.standing import Standing
 from journeybatch.survey import Survey
-from journeybatch.tally import tally
+from journeybatch.tally import tallied
 
 if TYPE_CHECKING:
     import polars as pl
@@ -91,10 +91,10 @@ def asked_again(job: Job, planned: Plan, surveyed: Survey, history: History, rep
     began = history.began
     if began is None or began.emulated or not planned.requests:
         return 0
+    if began.ask == job.ask.text and began.reading == job.reader.identity and not reparsed:
+        return 0
     heard = _heard(history)
     if began.ask == job.ask.text:
-        if began.reading == job.reader.identity and not reparsed:
-            return 0
         return int(surveyed.keys.filter(planned.wanted[0]).is_in(heard.implode()).sum())
     try:
         earlier = Ask.parse(began.ask, tuple(job.schema))
@@ -108,7 +108,7 @@ def _heard(history: History) -> pl.Series:
     """The keys that ever got a whole reply, readable or not."""
     import polars as pl
 
-    return tally(history).filter(pl.col("replies") > 0)["key"]
+    return pl.concat([part.filter(pl.col("replies") > 0)["key"] for part in tallied(history)])
 
 
 def _known_before(wanted: pl.Series, width: int, before: Survey, heard: pl.Series) -> int:

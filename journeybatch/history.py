@@ -37,12 +37,15 @@ packs at all costs a quarter more than one request per row, where halves would c
 
 
 class History:
-    """All that a journal tells. ``id`` is its name, for ever; ``frames_id`` what this file's frames carry: another one
-    once the journal was compacted. ``end`` is where its last whole frame ends, in bytes; ``gaps`` are damage before it.
+    """All that a journal tells. What need not stay in memory goes into ``directory``.
+
+    ``id`` is the journal's name, for ever; ``frames_id`` what this file's frames carry: another one once the journal
+    was compacted. ``end`` is where its last whole frame ends, in bytes; ``gaps`` are damage before it.
 
     ``unjudged`` are attempts whose reply is there but whose settlement is not: it can be read off the reply.
     ``emulated`` tells whether an emulator answered anything. ``rooms`` tells of keys that got no answer in a pack how
-    many prompts the next one may have; ``reopened`` is the first attempt since failures were last forgotten;
+    many prompts the next one may have; ``reopened`` is the first attempt since failures were last forgotten,
+    which a journal may yet have to be told (then it is not ``as_told``);
     ``reading`` names the way of reading that is in force. ``trials`` are keys asked only to compare, with the keys that
     ask the same in earnest; ``tried_from`` is the first attempt that may have asked one. ``decided`` has what was
     decided by measurement, by what it is and rests on; ``delivered``, by sink, which results were there last; ``tuned``
@@ -50,6 +53,7 @@ class History:
     """
 
     def __init__(self, directory: Path | None = None) -> None:
+        self.directory = directory
         self.id = b""
         self.frames_id = b""
         self.end = 0
@@ -64,6 +68,7 @@ class History:
         self.next_request = 0
         self.emulated = False
         self.reopened = 0
+        self.as_told = True
         self.rooms: dict[bytes, int] = {}
         self.trials: dict[bytes, bytes] = {}
         self.tried_from = 0
@@ -120,6 +125,7 @@ class History:
             self._miss(split(entry.keys), entry.rows // 2)
         elif isinstance(entry, Reopened):
             self.reopen()
+            self.as_told = True
         elif isinstance(entry, Tried):
             self.tried_from = self.tried_from if self.trials else len(self.attempts)
             self.trials.update(zip(split(entry.trials), split(entry.keys), strict=True))
@@ -185,8 +191,8 @@ class History:
         self.read_again(index, reading, codes, senses)
 
     def reopen(self) -> None:
-        """Forget what failed; replies that could not be read count from here on."""
-        self.given_up, self.reopened = {}, len(self.attempts)
+        """Forget what failed; replies that could not be read count from here on. The journal has yet to be told."""
+        self.given_up, self.reopened, self.as_told = {}, len(self.attempts), False
 
     def _at(self, offset: int) -> int | None:
         if self._by_offset is None:

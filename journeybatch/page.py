@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from typing import TYPE_CHECKING
 
@@ -111,6 +112,13 @@ class Page:
         columns = {name: pl.Series(getattr(self, name)[part], dtype=dtype) for name, dtype in number_columns().items()}
         return pl.DataFrame({**columns, "charge": pl.Series(bytes(self.charge[part]), dtype=pl.UInt8)})
 
+    def marks(self, start: int, stop: int) -> pl.Series:
+        """The mark of each prompt of the attempts from ``start`` to ``stop``."""
+        import polars as pl
+
+        halves = array("Q", bytes(self.keys[self.first[start] * KEY_BYTES : self.first[stop] * KEY_BYTES]))
+        return pl.Series(halves, dtype=pl.UInt64).gather_every(2)
+
     def lines(self, start: int, stop: int, before: int) -> pl.DataFrame:
         """One line per prompt of the attempts from ``start`` to ``stop``, as ``Attempts.lines`` has them, for whose
         numbers so many attempts stand ``before`` the page."""
@@ -140,6 +148,18 @@ def number_columns() -> dict[str, pl.DataType]:
 
     kinds = {"i": pl.Int32(), "q": pl.Int64(), "d": pl.Float64()}
     return {name: kinds[kind] for name, kind in _FIELDS}
+
+
+def mark(key: bytes) -> int:
+    """What a key is known by where half of it is enough: its first eight bytes, as ``marks`` has them."""
+    return int.from_bytes(key[:8], sys.byteorder)
+
+
+def marks(keys: pl.Series) -> pl.Series:
+    """The marks (UInt64) of keys (Binary); nulls stay."""
+    import polars as pl
+
+    return keys.bin.slice(0, 8).bin.reinterpret(dtype=pl.UInt64, endianness=sys.byteorder)
 
 
 def binary(keys: bytes | bytearray) -> pl.Series:

@@ -107,7 +107,7 @@ def _conclude(ready: Prepared, ending: Ending) -> Report:
             give_up_doubts(ready, standing)
         if standing.lost or standing.held:
             standing = ready.job.stand(history, ready.surveyed)
-        counts = count(standing.facts, history)
+        counts = count(standing.table, history)
         if not counts.pending and isinstance(ending.stop, DeadlinePassed):
             ending.stop = None  # what was in flight was all there was
         if not counts.pending and history.runs and history.runs[-1].finished_at is None:
@@ -123,6 +123,7 @@ def _conclude(ready: Prepared, ending: Ending) -> Report:
     except KeyboardInterrupt:  # the views can wait
         ending.signal = ending.signal or signal.SIGINT
     except (InputChanged, DiskFull) as stop:
+        history.as_told = history.as_told and not isinstance(stop, DiskFull)  # the journal may be damaged
         ending.stop = ending.stop or stop
     except (OSError, TableError) as error:
         ending.stop = ending.stop or DiskFull(

@@ -9,6 +9,8 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+from journeybatch.errors import DiskFull
+
 SPARE_BYTES = 2**30
 """Free on the disk, beside as much as is there already: otherwise the journal and the results need the room more."""
 
@@ -38,11 +40,16 @@ class Scratch:
         return at, len(data)
 
     def get(self, place: tuple[int, int]) -> bytes:
-        """What ``put`` stored there. Raises OSError."""
+        """What ``put`` stored there. Raises DiskFull where the disk does not give it back."""
         at, size = place
-        found = b"" if self._fd is None else os.pread(self._fd, size, at)
-        if len(found) != size:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        try:
+            found = b"" if self._fd is None else os.pread(self._fd, size, at)
+            if len(found) != size:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+        except OSError as error:
+            raise DiskFull(
+                f"temporary storage cannot be read: {error.strerror}; all replies are safe in the journal: run again"
+            ) from None
         return found
 
     def close(self) -> None:

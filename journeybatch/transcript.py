@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from journeybatch.answers import Contract
 from journeybatch.entries import Received
+from journeybatch.errors import DiskFull
 from journeybatch.identity import KEY_BYTES, split
 from journeybatch.records import Reply
 from journeybatch.scratch import Scratch
@@ -74,8 +75,8 @@ def frame_of(lines: Sequence[Line], columns: dict[str, pl.DataType]) -> pl.DataF
 class Transcript:
     """The lines of the replies to attempts from number ``first`` on. A ``contract`` says which columns an answer has.
 
-    They go into a file in ``directory``. Nothing it does raises: if the disk refuses it or gets full, or a value fits no
-    column, it forgets everything, and gives back its room."""
+    They go into a file in ``directory``. Nothing it does raises: if the disk refuses it or gets full, or a value fits
+    no column, it forgets everything, and gives back its room."""
 
     def __init__(self, directory: Path, contract: Contract, first: int) -> None:
         self.columns = line_columns(contract)
@@ -111,7 +112,7 @@ class Transcript:
         wanted = {self._part_of[i - first] for i in attempts if first <= i < last} - {-1}
         if self._scratch is None or len(wanted) > NEARBY:
             return nothing
-        with suppress(OSError, pl.exceptions.PolarsError):
+        with suppress(DiskFull, pl.exceptions.PolarsError):
             held, scratch = self._held, self._scratch
             self._held = {part: held[part] if part in held else self._read(scratch, part) for part in wanted}
             return pl.concat([nothing, *self._held.values()])

@@ -90,8 +90,9 @@ def test_nothing_of_it_is_left_in_the_directory(flow: Flow) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk here that is always full")
 def test_a_disk_without_room_for_it_changes_nothing(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transcript, "PART", 3)
-    monkeypatch.setattr(scratch.tempfile, "TemporaryFile", lambda **_: open("/dev/full", "r+b", buffering=0))
-    assert flow.run().exit_code == 0
+    with Path("/dev/full").open("r+b", buffering=0) as full:
+        monkeypatch.setattr(scratch.tempfile, "TemporaryFile", lambda **_: full)
+        assert flow.run().exit_code == 0
     assert flow.results()["response"].null_count() == 0
 
     def refuse(**_: Any) -> Any:
