@@ -156,6 +156,10 @@ class Attempts:
         """The page of attempt ``index``, to look at. Raises DiskFull where the disk does not give it back."""
         return self._pages[index >> BITS] or self._load(index >> BITS)
 
+    def pages(self) -> Iterator[tuple[Page, range]]:
+        """Each page with the indices of its attempts."""
+        return ((self.page(at), range(at, at + last)) for at, _, last in self._parts(0, None))
+
     def changing(self, index: int) -> tuple[Page, int]:
         """The page of attempt ``index``, and its place there, to change it at once: not after another page was looked
         at. Raises DiskFull where the disk does not give it back."""
@@ -231,9 +235,15 @@ class Attempts:
         value for each of them."""
         import polars as pl
 
-        parts = [self.page(at).numbers(first, last) for at, first, last in self._parts(start, stop)]
-        found = (pl.concat(parts) if parts else Page().numbers(0, 0)).with_row_index("index", offset=start)
+        found = self.numbers(start, stop).with_row_index("index", offset=start)
         return found.with_columns(pl.col("index").cast(pl.Int64), *self.words.read("model", "error", "message"))
+
+    def numbers(self, start: int = 0, stop: int | None = None) -> pl.DataFrame:
+        """The same without ``index``, and with the numbers of ``words`` (Int32) in place of texts."""
+        import polars as pl
+
+        parts = [self.page(at).numbers(first, last) for at, first, last in self._parts(start, stop)]
+        return pl.concat(parts) if parts else Page().numbers(0, 0)
 
     def pick(self, indices: pl.Series) -> pl.DataFrame:
         """What ``table`` has for these attempts, in this order (null: nulls)."""

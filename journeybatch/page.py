@@ -127,15 +127,20 @@ class Page:
         first, last = self.first[start], self.first[stop]
         bounds = pl.Series(self.first[start : stop + 1], dtype=pl.Int64)
         among = bounds.diff().slice(1)
-        index = pl.select(pl.int_range(stop - start, dtype=pl.Int64).repeat_by(among)).to_series()
-        attempt = index.explode().drop_nulls()
+        attempt = pl.int_range(stop - start, dtype=pl.Int64, eager=True)
+        if among.eq(1).all():  # nothing is packed
+            place = pl.zeros(stop - start, dtype=pl.Int64, eager=True)
+        else:
+            attempt = pl.select(pl.lit(attempt).repeat_by(among)).to_series().explode().drop_nulls()
+            place = pl.int_range(first, last, dtype=pl.Int64, eager=True) - bounds.gather(attempt)
+            among = among.gather(attempt)
         sense = pl.Series(self.sense[first:last], dtype=pl.UInt64)
         return pl.DataFrame(
             {
                 "key": binary(self.keys[first * KEY_BYTES : last * KEY_BYTES]),
                 "attempt": attempt + (before + start),
-                "place": pl.int_range(first, last, dtype=pl.Int64, eager=True) - bounds.gather(attempt),
-                "among": among.gather(attempt),
+                "place": place,
+                "among": among,
                 "code": pl.Series(bytes(self.code[first:last]), dtype=pl.UInt8),
                 "sense": sense.extend_constant(0, last - first - len(sense)),
             }

@@ -114,19 +114,21 @@ def _some_prompts(history: History, start: int, stop: int) -> pl.DataFrame:
     import polars as pl
 
     a, trials = history.attempts, history.trials
-    every = a.table(start, stop).select(
+    every = a.numbers(start, stop).select(
         *("credits", "credits_max", "at"),
         whole=(pl.col("charge") == SETTLED) & (pl.col("offset") >= 0),
         doubt=pl.col("charge") == UNKNOWN,
-        unsent=pl.col("error").eq_missing(UNSENT),
-        sent=pl.col("error").ne_missing(BORROWED),
+        unsent=pl.col("error") == a.words.number(UNSENT),
+        sent=pl.col("error") != a.words.number(BORROWED),
         today=pl.col("asked") == history.was_asked(history.reading),
     )
     lines = a.lines(start, stop)
     key = lines["key"]
     earnest = pl.Series("key", [trials.get(asked, asked) for asked in key], dtype=pl.Binary) if trials else key
     return (
-        lines.hstack(every[lines["attempt"] - start])
+        lines.hstack(
+            every if every.height == lines.height and lines["among"].eq(1).all() else every[lines["attempt"] - start]
+        )
         .with_columns(
             earnest,
             trial=earnest != key,
@@ -180,8 +182,12 @@ def sharing(keys: pl.Series, tallied: pl.DataFrame) -> Sharing:
 
 def _twice(marks: pl.Series) -> pl.Series:
     """Of each of the ``marks``, whether it is there more than once; nulls are nobody's."""
+    import polars as pl
+
     ordered = marks.drop_nulls().sort()
     again = ordered.filter(ordered == ordered.shift())  # to look them up takes many times the room
+    if again.is_empty():
+        return pl.repeat(False, len(marks), eager=True)
     return marks.is_in(again.unique().implode()).fill_null(False)
 
 

@@ -21,7 +21,7 @@ from journeybatch.entries import (
     Split,
     encode,
 )
-from journeybatch.errors import OutputError
+from journeybatch.errors import DiskFull, OutputError
 from journeybatch.frames import Gap, pack
 from journeybatch.history import History
 from journeybatch.verdict import ANSWERED, MISSED, UNFIT
@@ -323,7 +323,7 @@ def test_only_a_reply_s_place_gives_a_reply(tmp_path):
     path = write(tmp_path / "journal", [BEGAN])
     with pytest.raises(TypeError), mapped(path) as buffer:
         received(buffer, 0)
-    with pytest.raises(ValueError, match="no frame at 1"), mapped(path) as buffer:
+    with pytest.raises(DiskFull, match="the journal is damaged at byte 1: run again"), mapped(path) as buffer:
         received(buffer, 1)
 
 
