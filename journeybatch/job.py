@@ -32,6 +32,8 @@ from journeybatch.precedence import check_priority, classes
 from journeybatch.pricebook import choose_price, measured_prices
 from journeybatch.reading import Reader
 from journeybatch.records import Price, Prompt, Request
+from journeybatch.register import NAME as REGISTER
+from journeybatch.register import Terms, opened
 from journeybatch.results import check_collisions, result_columns
 from journeybatch.spec import JobSpec, variants
 from journeybatch.standing import Standing, stand
@@ -130,9 +132,15 @@ class Job(msgspec.Struct, frozen=True):
         """The input, from its first row on."""
         return table.batches(self.source, limit=self.limit)
 
-    def survey(self) -> Survey:
-        """The first pass over the input. Raises TableError."""
-        return survey.survey(self.frames(), self.ask, packs=self.spec.pack.rows != 1, target=self.target)
+    def survey(self, directory: Path | None = None) -> Survey:
+        """The first pass over the input, with what the last one left in the output ``directory``, if it is not where
+        the job says. Raises TableError."""
+        packs, target = self.spec.pack.rows != 1, self.target
+        if not self.spec.dedupe:  # a row's key depends on all rows before it
+            return survey.survey(self.frames(), self.ask, packs=packs, target=target)
+        terms = Terms.of(self.ask, self.schema, packs=packs)
+        with opened((directory or self.spec.output) / REGISTER, terms) as register:
+            return survey.survey(self.frames(), self.ask, packs=packs, target=target, register=register)
 
     def since(self, history: History, now: float | None = None) -> float | None:
         """The time (Unix seconds) before which an answer is too old, as seen when the run began, or ``now`` if that
