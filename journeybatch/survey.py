@@ -7,10 +7,11 @@ blocks of them that the register of an earlier pass knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -175,19 +176,26 @@ def keep(surveyed: Survey) -> None:
         write(register.path, register.terms, found())
 
 
-def again(frames: Iterable[pl.DataFrame], surveyed: Survey) -> Iterator[tuple[int, pl.DataFrame]]:
-    """The same frames once more, as (first row, frame).
+def again(
+    frames: Iterable[pl.DataFrame], surveyed: Survey, asked: Sequence[bool] | None = None
+) -> Iterator[tuple[int, pl.DataFrame]]:
+    """The same frames once more, as (first row, frame). ``asked`` says which batches are asked about; ``frames`` begin
+    with the first of these, and what is not asked about is not looked at.
 
     Raises:
         InputChanged: they are not what was surveyed, or the register has turned out to be wrong about them.
     """
-    row = batches = 0
+    batches = 0 if asked is None else asked.index(True)
+    row = sum(surveyed.sizes[:batches])
     for frame in blocks(frames):
         if surveyed.refuted:
             raise _refuted(row)
-        if batches >= len(surveyed.sizes) or _digest(frame, hashed(frame)) != surveyed.digests[batches]:
+        if batches >= len(surveyed.sizes):
             raise _changed(row)
-        yield row, frame
+        if asked is None or asked[batches]:
+            if _digest(frame, hashed(frame)) != surveyed.digests[batches]:
+                raise _changed(row)
+            yield row, frame
         batches += 1
         row += frame.height
     if batches != len(surveyed.sizes):
@@ -195,11 +203,11 @@ def again(frames: Iterable[pl.DataFrame], surveyed: Survey) -> Iterator[tuple[in
 
 
 def prompts(
-    frames: Iterable[pl.DataFrame], surveyed: Survey, ask: Ask, step: int, wanted: pl.Series
+    frames: Callable[[int], Iterable[pl.DataFrame]], surveyed: Survey, ask: Ask, step: int, wanted: pl.Series
 ) -> Iterator[tuple[int, Prompt]]:
     """The prompts of the rows that ``wanted`` (Booleans, as long as the survey's keys) marks for a ``step`` (its
-    place in ``ask.steps``), rendered again; each with its place among the keys. A key that the register said is made
-    again, too: an answer must not go under another row's.
+    place in ``ask.steps``), rendered again; each with its place among the keys. ``frames`` yields the rows from a
+    given one on. A key that the register said is made again, too: an answer must not go under another row's.
 
     Raises:
         InputChanged: the input is not what was surveyed, or the register was wrong about it.
@@ -207,18 +215,23 @@ def prompts(
     import polars as pl
 
     keys, samples, width = surveyed.steps[step], surveyed.samples, surveyed.width
-    for (row, frame), kept in zip(again(frames, surveyed), surveyed.kept, strict=False):
+    starts = list(accumulate(surveyed.sizes, initial=0))
+    asked = [bool(wanted.slice(start * width, (end - start) * width).any()) for start, end in pairwise(starts)]
+    if True not in asked:
+        return
+    kept = dict(zip(starts, surveyed.kept, strict=False))
+    for row, frame in again(frames(starts[asked.index(True)]), surveyed, asked):
         every = wanted.slice(row * width, frame.height * width).arg_true()
         for start in range(0, len(every), AT_ONCE):
             places = every.slice(start, AT_ONCE)
-            asked = (places // samples).unique(maintain_order=True)  # a row and a variant
-            rendered = dict(_rendered(frame, ask, asked))
+            variants = (places // samples).unique(maintain_order=True)  # of rows
+            rendered = dict(_rendered(frame, ask, variants))
             at = places.cast(pl.Int64) + row * width
             for place, key, number in zip(places.to_list(), keys.gather(at).to_list(), at.to_list(), strict=True):
                 messages = rendered[place // samples]
                 if isinstance(messages, TemplateError):
                     raise _changed(row)
-                if kept and ask.key(ask.steps[step], place % width, messages) != key:
+                if kept[row] and ask.key(ask.steps[step], place % width, messages) != key:
                     if surveyed.register is not None:
                         surveyed.register.refute()
                     raise _refuted(number // width)

@@ -104,8 +104,8 @@ def test_a_survey_with_what_was_kept_equals_one_without(tmp_path_factory, rows, 
         assert told(again) == told(without)
         for step in range(len(ask.steps)) if not without.problems else ():
             wanted = without.steps[step].is_not_null()
-            sent = list(prompts([after], again, ask, step, wanted))
-            assert sent == list(prompts([after], without, ask, step, wanted))
+            sent = list(prompts(lambda start: [after[start:]], again, ask, step, wanted))
+            assert sent == list(prompts(lambda start: [after[start:]], without, ask, step, wanted))
 
 
 def table(rows: int = 20) -> pl.DataFrame:
@@ -179,7 +179,7 @@ def test_a_prompt_is_not_handed_out_under_the_key_of_another(tmp_path):
     doctored(path, looked(table(), ask, path), (9, 14))
     found = looked(table(), ask, path)
     right, handed = survey.survey([table()], ask).keys.to_list(), []
-    each = prompts([table()], found, ask, 0, found.keys.is_not_null())
+    each = prompts(lambda start: [table()[start:]], found, ask, 0, found.keys.is_not_null())
     with pytest.raises(InputChanged, match=r"register\.bin .* row 9 .* the file is removed"):
         while True:
             row, prompt = next(each)
@@ -188,6 +188,43 @@ def test_a_prompt_is_not_handed_out_under_the_key_of_another(tmp_path):
     assert not path.exists()
     with pytest.raises(InputChanged, match="wrong"):
         next(survey.again([table()], found))
+
+
+@settings(deadline=None, max_examples=60)
+@given(rows=st.integers(1, 20), marked=st.sets(st.integers(0, 19)), samples=st.integers(1, 2))
+def test_the_prompts_that_are_wanted_are_read_from_the_first_of_them_on(rows, marked, samples):
+    ask = Ask([Subject("emulator", ONE.models, ONE.messages, samples=samples)], ("text",))
+    begun = []
+
+    def frames(start):
+        begun.append(start)
+        return [table(rows)[start:]]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rendering, "BLOCK", BLOCK)
+        found = survey.survey([table(rows)], ask)
+        wanted = pl.Series([at in marked for at in range(found.rows)], dtype=pl.Boolean)
+        handed = [(at, prompt.key, prompt.messages[0].content) for at, prompt in prompts(frames, found, ask, 0, wanted)]
+    keys = found.keys.to_list()
+    places = sorted(at for at in marked if at < found.rows)
+    assert handed == [(at, keys[at], f"Say thing {at // samples}") for at in places]
+    assert begun == [at // samples // BLOCK * BLOCK for at in places[:1]]
+
+
+@pytest.mark.usefixtures("small")
+def test_of_what_changes_under_a_run_only_what_is_asked_about_matters_to_its_prompts():
+    ask = Ask([ONE], ("text",))
+    found = survey.survey([table()], ask)
+    wanted = pl.Series([at in (6, 17) for at in range(20)])
+    edited = table().with_columns(
+        text=pl.when(pl.int_range(pl.len()) == pl.lit(9)).then(pl.lit("new")).otherwise("text")
+    )
+    assert [at for at, _ in prompts(lambda start: [edited[start:]], found, ask, 0, wanted)] == [6, 17]
+    with pytest.raises(InputChanged, match="row 16"):
+        list(prompts(lambda start: [pl.concat([table(19), table(1)])[start:]], found, ask, 0, wanted))
+    for rows in (19, 21, 25):
+        with pytest.raises(InputChanged):
+            list(prompts(lambda start, rows=rows: [table(rows)[start:]], found, ask, 0, wanted))
 
 
 # -- of whole jobs -------------------------------------------------------------------------------------------------
