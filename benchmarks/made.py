@@ -15,6 +15,7 @@ from journeybatch.entries import Began, Intent, Received, Settled
 from journeybatch.job import bind
 from journeybatch.journal import open_journal
 from journeybatch.loading import dump
+from journeybatch.survey import keep
 
 BATCH = 10_000
 LETTERS = "abcdefghijklmnopqrstuvwxyz     "
@@ -57,7 +58,7 @@ def journal_bytes(answered: int, characters: int) -> int:
 
 
 def write_journal(job_file: Path, answered: int, characters: int) -> None:
-    """A journal in the job's output directory as a run leaves it that was killed after ``answered`` answers."""
+    """An output directory as a run leaves it that was killed after ``answered`` answers: journal, register, job."""
     job = bind(load_job(str(job_file)), read_world())
     body, output = reply_of(characters), job.spec.output
     journal = open_journal(output)
@@ -78,4 +79,5 @@ def write_journal(job_file: Path, answered: int, characters: int) -> None:
         if number >= answered:
             break
     (output / "job.yaml").write_text(dump(job.spec))
+    keep(job.survey())
     journal.close()

@@ -93,13 +93,13 @@ class Ask:
             ]
             for step in self.steps
         }
-        self._dedupe = subjects[0].dedupe
+        self.dedupe = subjects[0].dedupe
 
     @property
     def only_key(self) -> Key | None:
         """What makes a row's key of its messages, where each row has just one and is asked once however often it
         stands there."""
-        return self._keys[0][0] if self.width == len(self.steps) == len(self.subjects) == 1 and self._dedupe else None
+        return self._keys[0][0] if self.width == len(self.steps) == len(self.subjects) == 1 and self.dedupe else None
 
     @classmethod
     def parse(cls, text: str, columns: Sequence[str]) -> Ask:
@@ -117,7 +117,7 @@ class Ask:
                 yield wrong
                 continue
             occurrence = 0
-            if not self._dedupe:
+            if not self.dedupe:
                 name = b"".join(keys[0](messages, 0) for keys, messages in zip(self._keys, rendered, strict=True))
                 occurrence = seen[name] = seen.get(name, -1) + 1
             yield rendered, occurrence
@@ -128,3 +128,9 @@ class Ask:
         label = occurrence << 32 | step.sample
         asked = zip(self._at[step], rendered, strict=True)
         return [key and key(messages, label + sample) for key, messages in asked for sample in range(self.samples)]
+
+    def key(self, step: Step, place: int, messages: Messages) -> bytes | None:
+        """The one of those ``keys`` at ``place``, of a row that stands there for the first time."""
+        variant, sample = divmod(place, self.samples)
+        key = self._at[step][variant]
+        return key and key(messages, step.sample + sample)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from journeybatch import survey
 from journeybatch.asking import Ask
 from journeybatch.calibration import foresee_pilot
 from journeybatch.costs import Cost, cost
@@ -100,7 +99,7 @@ def asked_again(job: Job, planned: Plan, surveyed: Survey, history: History, rep
         earlier = Ask.parse(began.ask, tuple(job.schema))
     except (JobError, TemplateError, msgspec.MsgspecError):  # its columns are gone: no row can be told to be the same
         return min(planned.prompts, len(heard))
-    before = survey.survey(job.frames(), earlier)
+    before = job.survey(ask=earlier)
     return _known_before(planned.wanted[0], surveyed.width, before, heard)
 
 

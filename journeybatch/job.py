@@ -32,6 +32,8 @@ from journeybatch.precedence import check_priority, classes
 from journeybatch.pricebook import choose_price, measured_prices
 from journeybatch.reading import Reader
 from journeybatch.records import Price, Prompt, Request
+from journeybatch.register import NAME as REGISTER
+from journeybatch.register import Terms, opened
 from journeybatch.results import check_collisions, result_columns
 from journeybatch.spec import JobSpec, variants
 from journeybatch.standing import Standing, stand
@@ -126,13 +128,19 @@ class Job(msgspec.Struct, frozen=True):
         cap = self.spec.limits.credits_per_day
         return None if cap is None else max(0, cap - taken_today(self.daybook, now))
 
-    def frames(self) -> Iterator[pl.DataFrame]:
-        """The input, from its first row on."""
-        return table.batches(self.source, limit=self.limit)
+    def frames(self, start: int = 0) -> Iterator[pl.DataFrame]:
+        """The input, from row number ``start`` on."""
+        return table.batches(self.source, limit=self.limit, start=start)
 
-    def survey(self) -> Survey:
-        """The first pass over the input. Raises TableError."""
-        return survey.survey(self.frames(), self.ask, packs=self.spec.pack.rows != 1, target=self.target)
+    def survey(self, directory: Path | None = None, ask: Ask | None = None) -> Survey:
+        """The first pass over the input, with what the last one left in the output ``directory``, if it is not where
+        the job says; for another ``ask``, if it is not the job's. Raises TableError."""
+        ask, packs, target = ask or self.ask, self.spec.pack.rows != 1, self.target
+        if not ask.dedupe:  # a row's key depends on all rows before it
+            return survey.survey(self.frames(), ask, packs=packs, target=target)
+        terms = Terms.of(ask, self.schema, packs=packs)
+        with opened((directory or self.spec.output) / REGISTER, terms) as register:
+            return survey.survey(self.frames(), ask, packs=packs, target=target, register=register)
 
     def since(self, history: History, now: float | None = None) -> float | None:
         """The time (Unix seconds) before which an answer is too old, as seen when the run began, or ``now`` if that
@@ -206,7 +214,7 @@ class Job(msgspec.Struct, frozen=True):
 
     def prompts(self, surveyed: Survey, step: int, wanted: pl.Series) -> Iterator[tuple[int, Prompt]]:
         """The prompts that ``wanted`` marks at a step, each with its place among the keys. Raises InputChanged."""
-        return survey.prompts(self.frames(), surveyed, self.ask, step, wanted)
+        return survey.prompts(self.frames, surveyed, self.ask, step, wanted)
 
     def compose(
         self, packs: Iterable[Sequence[Prompt]], step: int, history: History, numbers: Iterator[int], way: int = 0

@@ -33,7 +33,7 @@ from journeybatch.reuse import Library
 from journeybatch.spec import JobSpec
 from journeybatch.standing import Standing
 from journeybatch.summary import read_summary, write_json, write_text
-from journeybatch.survey import Survey
+from journeybatch.survey import Survey, keep
 from journeybatch.telemetry import check_telemetry
 from journeybatch.tuning import in_force
 
@@ -209,6 +209,7 @@ def begin(ready: Prepared) -> None:
         write_text(path, dump(job.spec))
     except OSError as error:
         raise _refused(path, error) from None
+    keep(ready.surveyed)
 
 
 def _refused(path: Path, error: OSError) -> DiskFull:

@@ -120,11 +120,13 @@ def give_up_lost(ready: Prepared, standing: Standing) -> None:
         ready.journal.append(GivenUp(key, error, _LOST[error], time.time()))
 
 
-def sharers(surveyed: Survey) -> dict[bytes, int]:
-    """How many rows share a key, for keys of more than one row."""
+def sharers(surveyed: Survey, distinct: int) -> dict[bytes, int]:
+    """How many rows share a key, for keys of more than one row; so many keys of the first step are ``distinct``."""
     import polars as pl
 
     found: dict[bytes, int] = {}
+    if len(surveyed.steps) == 1 and distinct == surveyed.rows - surveyed.keys.null_count():
+        return found
     for keys in surveyed.steps:
         found.update(keys.drop_nulls().value_counts(name="n").filter(pl.col("n") > 1).iter_rows())
     return found

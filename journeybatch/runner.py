@@ -185,12 +185,12 @@ async def _send(
 ) -> Ending:
     """Send what the plan wants, and what comes of it. Raises nothing that the ``Ending`` could say."""
     spec, history, counts = ready.job.spec, ready.journal.history, ready.counts
-    run = history.runs[-1]
     lost = history.lost * ready.job.dearest  # each lost entry may have been a charge
-    tuning = tuned(ready, options)
+    run, tuning = history.runs[-1], tuned(ready, options)
     ledger = Ledger(tuning.credits, spent=run.spent, unknown=run.unknown + lost, day=day)
     numbers = Numbers(counts.total, counts.answered, counts.failed, counts.reused, counts.refused)
-    deed = Dispatch(ready.journal, ledger, numbers, terms_of(ready.job, options, tuning), sharers(ready.surveyed))
+    shared = sharers(ready.surveyed, ready.plan.distinct)
+    deed = Dispatch(ready.journal, ledger, numbers, terms_of(ready.job, options, tuning), shared)
     deed.chosen = lambda wish: chosen(wish, spec, history, ready.run)
     deed.ending.balance_before, deed.until, screen = balance, ready.until, options.screen
     deed.ending.transcript = Transcript(spec.output, ready.job.reader.contract, len(history.attempts))

@@ -37,7 +37,7 @@ def stamp(said: Mapping[str, object], tables: Iterable[pl.DataFrame]) -> str:
 
 def hashed(frame: pl.DataFrame) -> bytes:
     """Eight bytes a row: the same wherever and whenever the same version of polars sees the same cells."""
-    return array("Q", frame.hash_rows(seed=0)).tobytes()
+    return array("Q", frame.hash_rows(seed=0).to_list()).tobytes()
 
 
 def stands(path: Path, made_of: str) -> bool:

@@ -1,39 +1,36 @@
-"""The first pass over a table: every row rendered, every key known, every problem found, before a credit is spent.
+"""The first pass over a table: every key known, every problem found, before a credit is spent.
 
 What the survey keeps of a row is its 16-byte keys (and, for packing, how long its prompt is), and of a batch a digest
-of its cells, by which a later pass notices that the input changed under the run.
+of its cells, by which a later pass notices that the input changed under the run. Rows are rendered for that, but for
+blocks of them that the register of an earlier pass knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from hashlib import blake2b
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from journeybatch.asking import Ask, Messages
 from journeybatch.errors import InputChanged, TableError, TemplateError
-from journeybatch.identity import Key
-from journeybatch.items import spelled
 from journeybatch.records import Prompt
+from journeybatch.register import NAME, Register, fingerprint, write
+from journeybatch.rendering import Block, Problem, blocks, extents_of, render
 from journeybatch.stamp import hashed
 
 if TYPE_CHECKING:
     import polars as pl
 
 SHOWN_PROBLEMS = 20
-BLOCK = 10_000
-"""Rows per digest. Readers promise an order of rows, not where one batch ends."""
+WORTH = 100_000
+"""Rows that were rendered, from which on their keys are kept: the next pass would take a second for them."""
 AT_ONCE = 100
 """Prompts rendered together. Who sends them waits meanwhile, and all that is in flight with it."""
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """A row (0-based) that cannot be rendered, and why."""
-
-    row: int
-    message: str
 
 
 class Labels(msgspec.Struct, frozen=True):
@@ -53,6 +50,9 @@ class Survey(msgspec.Struct, frozen=True):
     ``extents`` tells, per row and variant, the ``characters`` of its last message as they are spelled in a pack, the
     ``head`` (UInt64: a digest of the messages before it; null where the row cannot be packed) and the
     ``head_characters``; None where nobody packs. ``labels`` are None where the job has no target.
+
+    ``kept`` says of each batch whether the ``register`` said its keys; None where there was none to look into, and no
+    ``names``, the fingerprints of batches, either.
     """
 
     steps: list[pl.Series]
@@ -63,6 +63,14 @@ class Survey(msgspec.Struct, frozen=True):
     width: int = 1
     extents: pl.DataFrame | None = None
     labels: Labels | None = None
+    register: Register | None = None
+    names: list[bytes] = []
+    kept: list[bool] = []
+
+    @property
+    def refuted(self) -> bool:
+        """Whether keys are the word of a register that has turned out to be wrong."""
+        return self.register is not None and self.register.refuted
 
     @property
     def keys(self) -> pl.Series:
@@ -95,61 +103,44 @@ class Survey(msgspec.Struct, frozen=True):
             )
 
 
-Extent = tuple[int, int | None, int]
-
-
-def survey(frames: Iterable[pl.DataFrame], ask: Ask, *, packs: bool = False, target: str | None = None) -> Survey:
-    """Render every row of ``frames``. A row with a problem has null keys. ``packs``: measure the prompts too.
-    ``target``: keep the labels of that column."""
+def survey(
+    frames: Iterable[pl.DataFrame],
+    ask: Ask,
+    *,
+    packs: bool = False,
+    target: str | None = None,
+    register: Register | None = None,
+) -> Survey:
+    """Render every row of ``frames`` that is not found in the ``register``. A row with a problem has null keys.
+    ``packs``: measure the prompts too. ``target``: keep the labels of that column."""
     import polars as pl
 
-    parts: list[list[pl.Series]] = [[pl.Series("jb_key", [], dtype=pl.Binary)] for _ in ask.steps]
-    found = Survey([], [], [], [], ask.samples, ask.width)
-    extents: list[pl.DataFrame] = [_extents([])]
+    parts = [Block([pl.Series("jb_key", [], dtype=pl.Binary) for _ in ask.steps], extents_of([]) if packs else None)]
+    found = Survey([], [], [], [], ask.samples, ask.width, register=register)
     labels: list[pl.DataFrame] = [_labels(pl.Series([], dtype=pl.String), 0)]
-    nothing: list[bytes | None] = [None] * ask.width
-    unmeasured: list[Extent] = [(0, None, 0)] * len(ask.subjects)
     seen: dict[bytes, int] = {}
-    row, template, key = 0, ask.templates[0], None if packs else ask.only_key
+    row = 0
     for frame in blocks(frames):
-        keys: list[list[bytes | None]] = [[] for _ in ask.steps]
-        measured: list[Extent] = []
-        if key is not None:
-            keys[0] = [_key_of(each, key, found, row + at) for at, each in enumerate(template.render_batch(frame))]
-        for place, question in enumerate(ask.questions(frame, seen) if key is None else ()):
-            if isinstance(question, TemplateError):
-                found.problems.append(Problem(row + place, str(question)))
-                for column in keys:
-                    column.extend(nothing)
-                measured += unmeasured
-                continue
-            for column, step in zip(keys, ask.steps, strict=True):
-                column.extend(ask.keys(step, question))
-            if packs:
-                measured += map(extent, question[0])
-        for part, column in zip(parts, keys, strict=True):
-            part.append(pl.Series("jb_key", column, dtype=pl.Binary))
-        extents.append(_extents(measured))
+        hashes, made = hashed(frame), partial(render, frame, ask, row, found.problems, seen, packs=packs)
+        if register is None:
+            block, kept = made(), False
+        else:
+            found.names.append(fingerprint(frame, hashes))
+            block, kept = register.look_up(found.names[-1], frame.height, made)
+        found.kept.append(kept)
+        parts.append(block)
         if target is not None:
             labels.append(_labels(frame[target], row))
-        found.digests.append(digest(frame))
+        found.digests.append(_digest(frame, hashes))
         found.sizes.append(frame.height)
         row += frame.height
-    steps = [pl.concat(part) for part in parts]
+    steps = [pl.concat(part.steps[step] for part in parts) for step in range(len(ask.steps))]
     return msgspec.structs.replace(
         found,
         steps=steps,
-        extents=pl.concat(extents) if packs else None,
+        extents=pl.concat(part.extents for part in parts if part.extents is not None) if packs else None,
         labels=_labelled(target, pl.concat(labels), steps[0].gather_every(ask.width)) if target is not None else None,
     )
-
-
-def _key_of(messages: Messages | TemplateError, key: Key, found: Survey, row: int) -> bytes | None:
-    """The only key of a row; None for one with a problem, which is noted."""
-    if isinstance(messages, TemplateError):
-        found.problems.append(Problem(row, str(messages)))
-        return None
-    return key(messages, 0)
 
 
 def _labels(column: pl.Series, row: int) -> pl.DataFrame:
@@ -167,35 +158,44 @@ def _labelled(column: str, rows: pl.DataFrame, keys: pl.Series) -> Labels:
     return Labels(column, rows, told.digest())
 
 
-def extent(messages: Messages) -> Extent:
-    """(characters of the last message as spelled in a pack, digest of the head, characters of the head)."""
-    *head, last = messages
-    if last.role != "user":
-        return 0, None, 0
-    if not head:
-        return spelled(last.content), 0, 0
-    named = blake2b(msgspec.json.encode(head), digest_size=8).digest()
-    return spelled(last.content), int.from_bytes(named, "big"), sum(len(message.content) for message in head)
+def keep(surveyed: Survey) -> None:
+    """Keep what was found for the next pass, where it took work to find. A disk that does not take it is no harm."""
+    register, width = surveyed.register, surveyed.width
+    rendered = sum(size for size, kept in zip(surveyed.sizes, surveyed.kept, strict=True) if not kept)
+    if register is None or surveyed.problems or rendered < WORTH:
+        return
+
+    def found() -> Iterator[tuple[bytes, int, Block]]:
+        row, ways, extents = 0, width // surveyed.samples, surveyed.extents
+        for name, size in zip(surveyed.names, surveyed.sizes, strict=True):
+            steps = [keys.slice(row * width, size * width) for keys in surveyed.steps]
+            yield name, size, Block(steps, None if extents is None else extents.slice(row * ways, size * ways))
+            row += size
+
+    with suppress(OSError):
+        write(register.path, register.terms, found())
 
 
-def _extents(measured: list[Extent]) -> pl.DataFrame:
-    import polars as pl
-
-    schema = {"characters": pl.UInt32, "head": pl.UInt64, "head_characters": pl.UInt32}
-    return pl.DataFrame(measured, schema=schema, orient="row")
-
-
-def again(frames: Iterable[pl.DataFrame], surveyed: Survey) -> Iterator[tuple[int, pl.DataFrame]]:
-    """The same frames once more, as (first row, frame).
+def again(
+    frames: Iterable[pl.DataFrame], surveyed: Survey, asked: Sequence[bool] | None = None
+) -> Iterator[tuple[int, pl.DataFrame]]:
+    """The same frames once more, as (first row, frame). ``asked`` says which batches are asked about; ``frames`` begin
+    with the first of these, and what is not asked about is not looked at.
 
     Raises:
-        InputChanged: they are not what was surveyed.
+        InputChanged: they are not what was surveyed, or the register has turned out to be wrong about them.
     """
-    row = batches = 0
+    batches = 0 if asked is None else asked.index(True)
+    row = sum(surveyed.sizes[:batches])
     for frame in blocks(frames):
-        if batches >= len(surveyed.sizes) or digest(frame) != surveyed.digests[batches]:
+        if surveyed.refuted:
+            raise _refuted(row)
+        if batches >= len(surveyed.sizes):
             raise _changed(row)
-        yield row, frame
+        if asked is None or asked[batches]:
+            if _digest(frame, hashed(frame)) != surveyed.digests[batches]:
+                raise _changed(row)
+            yield row, frame
         batches += 1
         row += frame.height
     if batches != len(surveyed.sizes):
@@ -203,28 +203,38 @@ def again(frames: Iterable[pl.DataFrame], surveyed: Survey) -> Iterator[tuple[in
 
 
 def prompts(
-    frames: Iterable[pl.DataFrame], surveyed: Survey, ask: Ask, step: int, wanted: pl.Series
+    frames: Callable[[int], Iterable[pl.DataFrame]], surveyed: Survey, ask: Ask, step: int, wanted: pl.Series
 ) -> Iterator[tuple[int, Prompt]]:
     """The prompts of the rows that ``wanted`` (Booleans, as long as the survey's keys) marks for a ``step`` (its
-    place in ``ask.steps``), rendered again; each with its place among the keys.
+    place in ``ask.steps``), rendered again; each with its place among the keys. ``frames`` yields the rows from a
+    given one on. A key that the register said is made again, too: an answer must not go under another row's.
 
     Raises:
-        InputChanged: the input is not what was surveyed.
+        InputChanged: the input is not what was surveyed, or the register was wrong about it.
     """
     import polars as pl
 
     keys, samples, width = surveyed.steps[step], surveyed.samples, surveyed.width
-    for row, frame in again(frames, surveyed):
+    starts = list(accumulate(surveyed.sizes, initial=0))
+    asked = [bool(wanted.slice(start * width, (end - start) * width).any()) for start, end in pairwise(starts)]
+    if True not in asked:
+        return
+    kept = dict(zip(starts, surveyed.kept, strict=False))
+    for row, frame in again(frames(starts[asked.index(True)]), surveyed, asked):
         every = wanted.slice(row * width, frame.height * width).arg_true()
         for start in range(0, len(every), AT_ONCE):
             places = every.slice(start, AT_ONCE)
-            asked = (places // samples).unique(maintain_order=True)  # a row and a variant
-            rendered = dict(_rendered(frame, ask, asked))
+            variants = (places // samples).unique(maintain_order=True)  # of rows
+            rendered = dict(_rendered(frame, ask, variants))
             at = places.cast(pl.Int64) + row * width
             for place, key, number in zip(places.to_list(), keys.gather(at).to_list(), at.to_list(), strict=True):
                 messages = rendered[place // samples]
                 if isinstance(messages, TemplateError):
                     raise _changed(row)
+                if kept[row] and ask.key(ask.steps[step], place % width, messages) != key:
+                    if surveyed.register is not None:
+                        surveyed.register.refute()
+                    raise _refuted(number // width)
                 yield number, Prompt(key, messages)
 
 
@@ -236,27 +246,10 @@ def _rendered(frame: pl.DataFrame, ask: Ask, asked: pl.Series) -> Iterator[tuple
         yield from zip(mine.to_list(), template.render_batch(frame[mine // variants]), strict=True)
 
 
-def blocks(frames: Iterable[pl.DataFrame], rows: int = BLOCK) -> Iterator[pl.DataFrame]:
-    """The same rows in frames of exactly ``rows`` rows, but for the last."""
-    import polars as pl
-
-    held: list[pl.DataFrame] = []
-    height = 0
-    for frame in frames:
-        held.append(frame)
-        height += frame.height
-        while height >= rows:
-            whole = held[0] if len(held) == 1 else pl.concat(held)
-            yield whole.head(rows)
-            held, height = [whole.slice(rows)], height - rows
-    if height:
-        yield pl.concat(held)
-
-
-def digest(frame: pl.DataFrame) -> int:
+def _digest(frame: pl.DataFrame, hashes: bytes) -> int:
     """A digest of a frame's cells and their order."""
     told = blake2b("\0".join(frame.columns).encode(), digest_size=8)
-    told.update(hashed(frame))
+    told.update(hashes)
     return int.from_bytes(told.digest(), "big")
 
 
@@ -273,4 +266,11 @@ def _changed(row: int) -> InputChanged:
     return InputChanged(
         f"the input changed while it was being read (at or after row {row}); all replies so far are safe: "
         "run again when it is at rest"
+    )
+
+
+def _refuted(row: int) -> InputChanged:
+    return InputChanged(
+        f"{NAME} in the output directory, which spares a run the work of an earlier one, is wrong about row {row} or "
+        "one near it: no request was sent for that row, the file is removed, and all replies so far are safe; run again"
     )

@@ -52,8 +52,9 @@ def schema(source: Source) -> dict[str, pl.DataType]:
         return dict(_chosen(source).collect_schema())
 
 
-def batches(source: Source, *, limit: int | None = None, rows: int = 10_000) -> Iterator[pl.DataFrame]:
-    """The rows in input order, at most ``rows`` at a time and ``limit`` in all (after ``where``).
+def batches(source: Source, *, limit: int | None = None, rows: int = 10_000, start: int = 0) -> Iterator[pl.DataFrame]:
+    """The rows in input order from number ``start`` on, at most ``rows`` at a time; ``limit`` cuts the table off before
+    any is left out (and ``where`` before that).
 
     Memory does not grow with the table. Raises TableError, naming the line where a text file is wrong.
     """
@@ -61,6 +62,8 @@ def batches(source: Source, *, limit: int | None = None, rows: int = 10_000) -> 
         frame = _chosen(source)
         if limit is not None:
             frame = frame.head(limit)
+        if start:
+            frame = frame.slice(start)
         found = iter(frame.collect_batches(chunk_size=rows, maintain_order=True))
     while True:
         with explained(source):

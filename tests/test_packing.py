@@ -91,7 +91,7 @@ def test_the_plan_counts_what_is_sent_and_what_is_sent_fits(texts, rows, charact
     wanted = surveyed.keys.is_first_distinct()
     rooms = {key: data.draw(st.integers(1, 8)) for key in surveyed.keys.head(data.draw(st.integers(0, 5)))}
     sizing = Sizing(Limit(rows, characters), overhead(""), rooms)
-    packs = sizing.packs(surveyed, 0, prompts([frame], surveyed, ask, 0, wanted))
+    packs = sizing.packs(surveyed, 0, prompts(lambda start: [frame[start:]], surveyed, ask, 0, wanted))
     wording = Wording(lambda messages, _: messages[-1].content.encode(), "", b"journal1")
     sent = list(requests(packs, model="m", price=Price(1, 1), wording=wording, numbers=count()))
     assert len(sent) == pack_counter(surveyed, sizing)(0, wanted)
@@ -109,7 +109,7 @@ def test_the_plan_counts_what_is_sent_and_what_is_sent_fits(texts, rows, charact
 
 def test_a_body_is_told_how_many_rows_it_is_for():
     frame, ask, surveyed = asked(["a", "b", "c"])
-    each = list(prompts([frame], surveyed, ask, 0, surveyed.keys.is_first_distinct()))
+    each = list(prompts(lambda start: [frame[start:]], surveyed, ask, 0, surveyed.keys.is_first_distinct()))
     alone = [prompt for _, prompt in each]
     wording = Wording(lambda messages, rows: b"%d" % rows, "", b"journal1")
     assert [wording.write(alone[:rows], 1) for rows in (1, 2, 3)] == [b"1", b"2", b"3"]
@@ -117,14 +117,18 @@ def test_a_body_is_told_how_many_rows_it_is_for():
 
 def test_samples_of_a_row_never_meet_in_a_pack():
     frame, ask, surveyed = asked(["a", "b", "c"], samples=3)
-    packs = Sizing(Limit(9)).packs(surveyed, 0, prompts([frame], surveyed, ask, 0, surveyed.keys.is_not_null()))
+    packs = Sizing(Limit(9)).packs(
+        surveyed, 0, prompts(lambda start: [frame[start:]], surveyed, ask, 0, surveyed.keys.is_not_null())
+    )
     said = [[prompt.messages[-1].content for prompt in pack] for pack in packs]
     assert said == [["a", "b", "c"]] * 3
 
 
 def test_rows_with_different_heads_never_meet():
     frame, ask, surveyed = asked(["a", "b", "a2", "b2"], system="{{ text[0] }}")
-    packs = Sizing(Limit(9)).packs(surveyed, 0, prompts([frame], surveyed, ask, 0, surveyed.keys.is_not_null()))
+    packs = Sizing(Limit(9)).packs(
+        surveyed, 0, prompts(lambda start: [frame[start:]], surveyed, ask, 0, surveyed.keys.is_not_null())
+    )
     assert [[prompt.messages[0].content for prompt in pack] for pack in packs] == [["a", "a"], ["b", "b"]]
 
 

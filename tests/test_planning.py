@@ -12,7 +12,8 @@ from journeybatch.costs import Cost
 from journeybatch.entries import Intent
 from journeybatch.packing import Limit, Sizing
 from journeybatch.planning import pack_counter, typical_latency_s
-from journeybatch.survey import Problem, Survey
+from journeybatch.rendering import Problem
+from journeybatch.survey import Survey
 
 texts = st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=25)
 tables = st.builds(

@@ -21,7 +21,9 @@ LOOSE = {"failures": "100%"}
 
 def test_keys_of_several_rows_are_counted() -> None:
     keys = pl.Series([b"a", b"b", None, b"a", None], dtype=pl.Binary)
-    assert sharers(Survey([keys, pl.Series([b"c"] * 5, dtype=pl.Binary)], [], [], [])) == {b"a": 2, b"c": 5}
+    assert sharers(Survey([keys, pl.Series([b"c"] * 5, dtype=pl.Binary)], [], [], []), 2) == {b"a": 2, b"c": 5}
+    assert sharers(Survey([keys], [], [], []), 2) == {b"a": 2}
+    assert sharers(Survey([keys.unique()], [], [], []), 2) == {}
 
 
 def test_a_round_sends_what_the_one_before_missed_in_smaller_packs(flow: Flow) -> None:

@@ -85,6 +85,16 @@ def test_a_limit_counts_the_rows_that_where_lets_through(tmp_path):
     assert rows(Source(path), limit=0) == []
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet"])
+def test_rows_from_a_number_on_are_the_rest_of_what_all_would_be(tmp_path, name):
+    frame, path = pl.DataFrame({"n": [f"{n:05}" for n in range(25_000)]}), tmp_path / name
+    {"csv": frame.write_csv, "jsonl": frame.write_ndjson, "parquet": frame.write_parquet}[name[2:]](path)
+    for source, limit in ((Source(str(path)), None), (Source(str(path), where="n > '00099'"), 21_000)):
+        whole = rows(source, limit=limit)
+        for start in (0, 1, 10_000, 20_999, 25_000):
+            assert rows(source, limit=limit, start=start) == whole[start:]
+
+
 def test_a_limit_leaves_the_rest_of_the_file_unread(tmp_path):
     assert rows(Source(stored(tmp_path / "t.csv", CSV * 1 + b"4,4,d\n" * 900_000 + b"bad\n")), limit=1)
 

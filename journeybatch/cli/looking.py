@@ -218,7 +218,7 @@ def rebound(directory: Path, history: History) -> tuple[Job, Survey]:
     job = bind(spec, read_world(), path=kept_input(spec, directory))
     job = msgspec.structs.replace(job, limit=None if total is None else total // job.ask.width)
     reread(history, directory / NAME, job.reader)
-    surveyed = job.survey()
+    surveyed = job.survey(directory)
     surveyed.check_problems()
     return job, surveyed
 
