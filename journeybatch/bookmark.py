@@ -78,7 +78,7 @@ class _Mark(msgspec.Struct):
 def leave(history: History, end: int, sequence: int, journal: Path) -> None:
     """Mark the ``end`` of a journal (in bytes; its next entry has number ``sequence``), all of which ``history`` tells.
     Where the disk refuses, there is none."""
-    if len(history.attempts) < WORTH or not history.as_told:
+    if len(history.attempts) < WORTH or not history.as_told or history.marked == end:
         return
     with suppress(OSError), journal.open("rb") as file, replacement(journal.with_name(NAME)) as path:
         written, pages, at = hashlib.blake2b(digest_size=_DIGEST), [], 0
@@ -112,6 +112,7 @@ def recall(history: History, journal: Path) -> None:
         for name in _Told.__struct_fields__:
             value, empty = getattr(mark.told, name), getattr(history, name)
             setattr(history, name, dict(value) if isinstance(empty, dict) else value)
+        history.marked = history.end
         history.attempts.adopt(mark.attempts, mark.words, pages.read)
 
 

@@ -40,7 +40,8 @@ class History:
     """All that a journal tells. What need not stay in memory goes into ``directory``.
 
     ``id`` is the journal's name, for ever; ``frames_id`` what this file's frames carry: another one once the journal
-    was compacted. ``end`` is where its last whole frame ends, in bytes; ``gaps`` are damage before it.
+    was compacted. ``end`` is where its last whole frame ends, in bytes, ``marked`` how far it was recalled. ``gaps``
+    are damage before the end.
 
     ``unjudged`` are attempts whose reply is there but whose settlement is not: it can be read off the reply.
     ``emulated`` tells whether an emulator answered anything. ``rooms`` tells of keys that got no answer in a pack how
@@ -56,7 +57,7 @@ class History:
         self.directory = directory
         self.id = b""
         self.frames_id = b""
-        self.end = 0
+        self.end = self.marked = 0
         self.size = 0
         self.sequence = 0
         self.attempts = Attempts(directory)

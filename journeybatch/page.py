@@ -108,16 +108,19 @@ class Page:
         """The columns of one number for each attempt from ``start`` to ``stop``."""
         import polars as pl
 
-        part = slice(start, stop)
-        columns = {name: pl.Series(getattr(self, name)[part], dtype=dtype) for name, dtype in number_columns().items()}
-        return pl.DataFrame({**columns, "charge": pl.Series(bytes(self.charge[part]), dtype=pl.UInt8)})
+        kinds: dict[str, pl.DataType] = {"i": pl.Int32(), "q": pl.Int64(), "d": pl.Float64()}
+        schema = {**{name: kinds[kind] for name, kind in _FIELDS}, "charge": pl.UInt8()}
+        if stop == start:
+            return pl.DataFrame(schema=schema)
+        rows = {name: [bytes(getattr(self, name)[start:stop])] for name in schema}
+        return pl.DataFrame(rows).select(_read(name, dtype, stop - start) for name, dtype in schema.items())
 
     def marks(self, start: int, stop: int) -> pl.Series:
         """The mark of each prompt of the attempts from ``start`` to ``stop``."""
         import polars as pl
 
-        halves = array("Q", bytes(self.keys[self.first[start] * KEY_BYTES : self.first[stop] * KEY_BYTES]))
-        return pl.Series(halves, dtype=pl.UInt64).gather_every(2)
+        keys = self.keys[self.first[start] * KEY_BYTES : self.first[stop] * KEY_BYTES]
+        return series(keys, pl.UInt64(), 8).gather_every(2)
 
     def lines(self, start: int, stop: int, before: int) -> pl.DataFrame:
         """One line per prompt of the attempts from ``start`` to ``stop``, as ``Attempts.lines`` has them, for whose
@@ -125,7 +128,7 @@ class Page:
         import polars as pl
 
         first, last = self.first[start], self.first[stop]
-        bounds = pl.Series(self.first[start : stop + 1], dtype=pl.Int64)
+        bounds = series(self.first[start : stop + 1].tobytes(), pl.Int64(), 8)
         among = bounds.diff().slice(1)
         attempt = pl.int_range(stop - start, dtype=pl.Int64, eager=True)
         if among.eq(1).all():  # nothing is packed
@@ -134,25 +137,17 @@ class Page:
             attempt = pl.select(pl.lit(attempt).repeat_by(among)).to_series().explode().drop_nulls()
             place = pl.int_range(first, last, dtype=pl.Int64, eager=True) - bounds.gather(attempt)
             among = among.gather(attempt)
-        sense = pl.Series(self.sense[first:last], dtype=pl.UInt64)
+        sense = series(self.sense[first:last].tobytes(), pl.UInt64(), 8)
         return pl.DataFrame(
             {
                 "key": binary(self.keys[first * KEY_BYTES : last * KEY_BYTES]),
                 "attempt": attempt + (before + start),
                 "place": place,
                 "among": among,
-                "code": pl.Series(bytes(self.code[first:last]), dtype=pl.UInt8),
+                "code": series(self.code[first:last], pl.UInt8(), 1),
                 "sense": sense.extend_constant(0, last - first - len(sense)),
             }
         )
-
-
-def number_columns() -> dict[str, pl.DataType]:
-    """The columns of a page that have one number for each attempt, but for its charge, which takes a byte."""
-    import polars as pl
-
-    kinds = {"i": pl.Int32(), "q": pl.Int64(), "d": pl.Float64()}
-    return {name: kinds[kind] for name, kind in _FIELDS}
 
 
 def mark(key: bytes) -> int:
@@ -171,5 +166,22 @@ def binary(keys: bytes | bytearray) -> pl.Series:
     """Keys that stand in one row of bytes, as Binary; no key becomes an object on the way."""
     import polars as pl
 
-    flat = pl.Series("key", bytes(keys), dtype=pl.UInt8)
+    flat = series(keys, pl.UInt8(), 1).rename("key")
     return flat.reshape((len(keys) // KEY_BYTES, KEY_BYTES)).arr.to_list().cast(pl.Binary)
+
+
+def series(numbers: bytes | bytearray | memoryview, dtype: pl.DataType, size: int) -> pl.Series:
+    """Numbers of ``size`` bytes that stand in a row as this machine has them; none becomes an object on the way."""
+    import polars as pl
+
+    if not numbers:
+        return pl.Series(dtype=dtype)
+    row = pl.DataFrame({"numbers": [bytes(numbers)]})
+    return row.select(_read("numbers", dtype, len(numbers) // size)).to_series()
+
+
+def _read(column: str, dtype: pl.DataType, number: int) -> pl.Expr:
+    """The ``number`` of numbers whose bytes a ``column`` holds in its only cell."""
+    import polars as pl
+
+    return pl.col(column).bin.reinterpret(dtype=pl.Array(dtype, number), endianness=sys.byteorder).explode()
