@@ -25,7 +25,7 @@ from journeybatch.history import History
 from journeybatch.page import SIZE
 from journeybatch.replacement import replacement
 
-NAME = ".journal.bookmark"
+NAME = "bookmark.bin"
 WORTH = 250_000
 """Attempts; fewer are read within seconds."""
 _TAIL = 2**16

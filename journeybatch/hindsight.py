@@ -111,28 +111,27 @@ def _savings(history: History, attempts: pl.DataFrame, surveyed: Survey, rows: _
         carried = carried.group_by("attempt").agg(pl.col("known", "new", "trial").any(), pl.col("begun").sum())
         carried = settled.select("attempt").join(carried, on="attempt", how="left", maintain_order="left")
     charged = settled.hstack(carried.select("known", "new", "trial", "begun")).with_columns(
-        pl.col("known", "new", "trial").fill_null(False), pl.col("begun").cast(pl.UInt32).fill_null(0)
+        pl.col("known", "new", "trial").fill_null(False), pl.col("begun").cast(pl.Int64).fill_null(0)
     )
-    pilot, charged = charged.filter("trial"), charged.filter(~pl.col("trial"))
-    first, begun = charged.filter("new"), charged.filter(pl.col("begun") > 0)
-    prompts, strongest = int(begun["begun"].sum()), asks[-1][2]
-    if asks[-1][0].tier:
-        after_packing, after_reuse = cost(begun.height, strongest), cost(prompts, strongest)
-    else:  # at the prices that were paid, should they have changed since
-        each = begun.select("begun", pl.col("credits_min", "credits_max") * pl.col("begun"))
-        after_packing, after_reuse = _sum(begun), Cost(prompts, *_ends(each))
+    asked, trial = ~pl.col("trial"), pl.col("trial")
+    begun, strongest = asked & (pl.col("begun") > 0), asks[-1][2]
+    after_packing = _sum(charged, begun)
+    after_reuse = _sum(charged, begun, pl.col("begun"))
+    prompts = after_reuse.requests
+    if asks[-1][0].tier:  # what was paid is not the strongest model's price; otherwise prices may have changed since
+        after_packing, after_reuse = cost(after_packing.requests, strongest), cost(prompts, strongest)
     naive = after_reuse + cost(answered - prompts, strongest)
-    spent, doubtful = _sum(settled), attempts.filter(pl.col("charge") == UNKNOWN)
+    spent = _sum(charged, pl.lit(True))
     return Savings(
         naive=naive,
         after_reuse=after_reuse,
         after_packing=after_packing,
-        after_cascade=_sum(first),
-        pilot=_sum(pilot),
-        asked_again=_sum(charged.filter(pl.col("known") & ~pl.col("new"))),
-        departed=_sum(charged.filter(~pl.col("known"))),
+        after_cascade=_sum(charged, asked & pl.col("new")),
+        pilot=_sum(charged, trial),
+        asked_again=_sum(charged, asked & pl.col("known") & ~pl.col("new")),
+        departed=_sum(charged, asked & ~pl.col("known")),
         spent=spent,
-        in_doubt=_sum(doubtful),
+        in_doubt=_sum(attempts, pl.col("charge") == UNKNOWN),
         saved=naive - spent,
     )
 
@@ -187,9 +186,11 @@ def _shares(attempts: pl.DataFrame, rows: _Rows, standing: Standing, ways: Seque
     }
 
 
-def _sum(attempts: pl.DataFrame) -> Cost:
-    return Cost(attempts.height, *_ends(attempts))
+def _sum(attempts: pl.DataFrame, which: pl.Expr, times: pl.Expr | None = None) -> Cost:
+    """How many of the attempts these are, each so many ``times``, and what they cost. They may be many: no table of
+    them is made."""
+    import polars as pl
 
-
-def _ends(attempts: pl.DataFrame) -> tuple[int, int]:
-    return int(attempts["credits_min"].sum()), int(attempts["credits_max"].sum())
+    number = pl.repeat(1, pl.len()) if times is None else times
+    costs = [(pl.col(each) * number).filter(which).sum() for each in ("credits_min", "credits_max")]
+    return Cost(*attempts.select(number.filter(which).sum().alias("requests"), *costs).row(0))
