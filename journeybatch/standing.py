@@ -63,6 +63,8 @@ def stand(
     states, several = states_of(history, policy), len(tops) > 1
     top, words = _tops(surveyed, tops or [steps[-1].tier]), history.attempts.words
     shared = [sharing(keys, states) for keys in surveyed.steps]
+    if not several:
+        states = states.drop("key")  # which is a third of it
     table, parts, used = Scroll(history.directory), [], []
     for at in range(0, surveyed.rows, ROWS) or [0]:
         here = [each.part(at, ROWS) for each in shared]

@@ -43,8 +43,9 @@ class Policy(msgspec.Struct, frozen=True):
 
 def states_of(history: History, policy: Policy) -> pl.DataFrame:
     """The tally with each key's ``state`` at its step, whether that sends it ``up`` where there is a way up, its
-    ``error`` and ``message`` (UInt32: numbers among the texts of ``history.attempts.words``, null for none), and
-    whether that stands in the journal (``sealed``)."""
+    ``error`` and ``message`` (numbers among the texts of ``history.attempts.words``, null for none), and whether that
+    stands in the journal (``sealed``). All numbers are of the smallest type that holds them: there is a line for each
+    key, and they are in memory together. Each column is in one piece, so that rows can be looked up."""
     import polars as pl
 
     words = history.attempts.words
@@ -58,7 +59,8 @@ def states_of(history: History, policy: Policy) -> pl.DataFrame:
         parts.append(_states(part.join(given_up, on="key", how="left", maintain_order="left"), history, policy))
         left = left.join(part, on="key", how="anti", maintain_order="left") if len(left) else left
     never_asked = pl.concat([part.clear(), left], how="diagonal")
-    return pl.concat([*parts, _states(never_asked, history, policy)])
+    states = pl.concat([*parts, _states(never_asked, history, policy)], how="vertical_relaxed")
+    return pl.DataFrame([states.drop_in_place(name).rechunk() for name in states.columns])
 
 
 def _states(tallied: pl.DataFrame, history: History, policy: Policy) -> pl.DataFrame:
@@ -83,7 +85,7 @@ def _states(tallied: pl.DataFrame, history: History, policy: Policy) -> pl.DataF
         tallied = tallied.with_columns(low=~((scores >= policy.bound) & scores.is_not_nan()))
         wanting |= pl.col("low").fill_null(True)
     failing = pl.col("error").is_in(excused) | (~pl.col("error").is_in(list(failures.values())) & ("error" in rules.on))
-    return (
+    states = (
         tallied.with_columns(
             pl.col("refused", "unfit", "doubt", "doubted").fill_null(False), pl.col("invalid").fill_null(0)
         )
@@ -106,6 +108,9 @@ def _states(tallied: pl.DataFrame, history: History, policy: Policy) -> pl.DataF
             last=pl.col("last").cast(pl.Int32),
         )
         .select(*_OF_KEYS)
+    )
+    return states.with_columns(
+        states[name].shrink_dtype() for name, dtype in states.schema.items() if dtype.is_integer()
     )
 
 

@@ -195,18 +195,17 @@ def _places(keys: pl.Series, among: pl.Series) -> pl.Series:
     """Where each of the ``keys`` stands ``among`` others, which are all different (UInt32; null: nowhere)."""
     import polars as pl
 
-    known = marks(among)
-    order = known.arg_sort()
-    ordered = known.gather(order)
+    order = marks(among).arg_sort()
+    ordered = marks(among).gather(order)
     if (ordered == ordered.shift()).any():  # never yet, in all the nights there are: two keys with one mark
         there = pl.DataFrame({"key": among}).with_row_index("at")
         return pl.DataFrame({"key": keys}).join(there, on="key", how="left", maintain_order="left")["at"]
     parts = [pl.Series(dtype=pl.UInt32)]
-    for asked in (keys.slice(start, TOGETHER) for start in range(0, len(keys) if len(known) else 0, TOGETHER)):
+    for asked in (keys.slice(start, TOGETHER) for start in range(0, len(keys) if len(order) else 0, TOGETHER)):
         place = ordered.search_sorted(marks(asked).fill_null(0)).clip(upper_bound=len(ordered) - 1)
         at = order.gather(place)
         parts.append(pl.select(pl.when(among.gather(at) == asked).then(at)).to_series())  # a table of all takes more
-    return pl.concat(parts) if len(known) else pl.repeat(None, len(keys), dtype=pl.UInt32, eager=True)
+    return pl.concat(parts) if len(order) else pl.repeat(None, len(keys), dtype=pl.UInt32, eager=True)
 
 
 def by_row(shared: pl.DataFrame, tallied: pl.DataFrame) -> pl.DataFrame:
@@ -225,7 +224,11 @@ def by_row(shared: pl.DataFrame, tallied: pl.DataFrame) -> pl.DataFrame:
         "unfit": False,
     }
     columns = [name for name in tallied.columns if name not in ("key", "credits", "unknown")]
-    found = tallied.drop("key").select(pl.all().gather(rows["at"]))
+    found = (
+        tallied.drop("key", strict=False)
+        .select(pl.all().gather(rows["at"]))
+        .cast({"attempts": pl.Int32, "credits": pl.Int64, "unknown": pl.Int64, "sense": pl.UInt64})
+    )
     return rows.hstack(found).select(
         "key",
         _share("credits"),
@@ -251,7 +254,12 @@ def by_use(steps: Sequence[tuple[pl.Series, pl.Series]], tallied: pl.DataFrame, 
         .filter(pl.col("key").is_not_null())
         .filter(pl.col("used") | ~pl.col("used").any().over("key"))
         .sort("row", maintain_order=True)
-        .join(tallied.select("key", "credits", "unknown"), on="key", how="left", maintain_order="left")
+        .join(
+            tallied.select("key", pl.col("credits", "unknown").cast(pl.Int64)),
+            on="key",
+            how="left",
+            maintain_order="left",
+        )
     )
     shares = _ranked(uses, "key").with_columns(_share("credits"), _share("unknown"))
     shares = shares.with_columns(alone=_ranked(uses, "key", "way").select(_share("credits")).to_series())
