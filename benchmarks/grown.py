@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from made import journal_bytes, write_journal, write_table
+from made import journal_bytes, write_journal, write_register, write_table
 from measures import Line
 from stage import measure, upstream, write_job
 
@@ -33,7 +33,8 @@ def left_of(rows: int, share: float) -> int:
 
 
 def scale(room: Path, rows: int, given: argparse.Namespace) -> list[Line]:
-    """A plan of ``rows`` rows, and a job carried on that lacks the last of its answers. Raises SystemExit where the
+    """A plan of ``rows`` rows, one of rows that an earlier run knew (where they are so many that it keeps what it
+    knows), and a job carried on that lacks the last of its answers. Raises SystemExit where the
     disk is too small for them: the journal, its views beside it, and the table."""
     left = left_of(rows, given.left)
     needed = 2 * journal_bytes(rows - left, given.reply) + 2 * rows * given.text
@@ -47,6 +48,8 @@ def scale(room: Path, rows: int, given: argparse.Namespace) -> list[Line]:
     with upstream(0.0) as server:
         job = write_job(place, table, server.base_url)
         plan = measure([*COMMAND, "plan", str(job)], place / "log")
+        write_register(job)
+        known = measure([*COMMAND, "plan", str(job)], place / "log")
         began = time.perf_counter()
         write_journal(job, rows - left, given.reply)
         journal_s = time.perf_counter() - began
@@ -66,7 +69,8 @@ def scale(room: Path, rows: int, given: argparse.Namespace) -> list[Line]:
         taken = replace(taken, first_request_s=first[0] - taken.began_at)
     shutil.rmtree(place)
     name = f"carry on, {left:,} left" + (", until the first request" if given.until_first else "")
-    return [Line("plan", 0.0, rows, (plan,)), Line(name, 0.0, rows, (taken,))]
+    plans = [Line("plan", 0.0, rows, (plan,)), Line("plan, rows known", 0.0, rows, (known,))]
+    return [*plans, Line(name, 0.0, rows, (taken,))]
 
 
 def show_line(line: Line) -> dict[str, object]:
