@@ -11,10 +11,11 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from made import journal_bytes, write_journal, write_register, write_table
-from measures import Line
-from stage import measure, upstream, write_job
+from measures import Line, Measure
+from stage import Upstream, measure, upstream, write_job
 
 COLUMNS = {
     "name": "",
@@ -34,8 +35,8 @@ def left_of(rows: int, share: float) -> int:
 
 def scale(room: Path, rows: int, given: argparse.Namespace) -> list[Line]:
     """A plan of ``rows`` rows, one of rows that an earlier run knew (where they are so many that it keeps what it
-    knows), and a job carried on that lacks the last of its answers. Raises SystemExit where the
-    disk is too small for them: the journal, its views beside it, and the table."""
+    knows), and a job carried on that lacks the last of its answers, after a kill and after a stop. Raises SystemExit
+    where the disk is too small for them: the journal, its views beside it, and the table."""
     left = left_of(rows, given.left)
     needed = 2 * journal_bytes(rows - left, given.reply) + 2 * rows * given.text
     if needed > (free := shutil.disk_usage(room).free):
@@ -57,20 +58,31 @@ def scale(room: Path, rows: int, given: argparse.Namespace) -> list[Line]:
         table_gb, journal_gb = table.stat().st_size / 1e9, size / 1e9
         print(f"{rows:,} rows: a table of {table_gb:.2f} GB made in {made_s:.0f} s,", end=" ", file=sys.stderr)
         print(f"a journal of {journal_gb:.2f} GB in {journal_s:.0f} s", file=sys.stderr)
-        first: list[float] = []
-
-        def seen() -> None:
-            first.append(server.first_request_at())
-
-        run = [*COMMAND, "run", str(job), "--quiet", "--yes"]
-        taken = measure(run, place / "log", until=seen if given.until_first else None)
-        if not first:
-            seen()
-        taken = replace(taken, first_request_s=first[0] - taken.began_at)
+        killed = carry_on(job, place, server, until_first=True)
+    with upstream(0.0, more=("--port", str(urlsplit(server.base_url).port))) as server:
+        stopped = carry_on(job, place, server, until_first=given.until_first)
     shutil.rmtree(place)
-    name = f"carry on, {left:,} left" + (", until the first request" if given.until_first else "")
-    plans = [Line("plan", 0.0, rows, (plan,)), Line("plan, rows known", 0.0, rows, (known,))]
-    return [*plans, Line(name, 0.0, rows, (taken,))]
+    first = ", until the first request"
+    return [
+        Line("plan", 0.0, rows, (plan,)),
+        Line("plan, rows known", 0.0, rows, (known,)),
+        Line(f"carry on after a kill, {left:,} left{first}", 0.0, rows, (killed,)),
+        Line(f"carry on after a stop, {left:,} left{first if given.until_first else ''}", 0.0, rows, (stopped,)),
+    ]
+
+
+def carry_on(job: Path, place: Path, server: Upstream, *, until_first: bool) -> Measure:
+    """Carries a job on, to its end or until its first request is with the server, whereupon it is asked to stop."""
+    first: list[float] = []
+
+    def seen() -> None:
+        first.append(server.first_request_at())
+
+    run = [*COMMAND, "run", str(job), "--quiet", "--yes"]
+    taken = measure(run, place / "log", until=seen if until_first else None)
+    if not first:
+        seen()
+    return replace(taken, first_request_s=first[0] - taken.began_at)
 
 
 def show_line(line: Line) -> dict[str, object]:

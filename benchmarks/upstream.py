@@ -113,14 +113,14 @@ def latencies(latency_s: float, sigma: float, cap_s: float, seed: int) -> Iterat
         yield min(cap_s, latency_s * dice.lognormvariate(0.0, sigma))
 
 
-async def serve(draw: Callable[[], float], certificate: str | None) -> None:
+async def serve(draw: Callable[[], float], certificate: str | None, port: int = 0) -> None:
     loop = asyncio.get_running_loop()
     tls = None
     if certificate is not None:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(certificate)
     server = await loop.create_server(
-        lambda: Connection(draw, loop.call_later), "127.0.0.1", 0, backlog=BACKLOG, ssl=tls
+        lambda: Connection(draw, loop.call_later), "127.0.0.1", port, backlog=BACKLOG, ssl=tls
     )
     port = server.sockets[0].getsockname()[1]
     scheme = "http" if tls is None else "https"
@@ -136,11 +136,12 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=7, help="of the latencies (7)")
     options.add_argument("--core", type=int, help="the processor core to stay on, where the system can")
     options.add_argument("--certificate", help="a PEM file with key and certificate: speak TLS")
+    options.add_argument("--port", type=int, default=0, help="the port to listen at (0: any that is free)")
     given = options.parse_args()
     if given.core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {given.core})
     draw = latencies(given.latency, given.tail, given.cap, given.seed).__next__
-    uvloop.run(serve(draw, given.certificate))
+    uvloop.run(serve(draw, given.certificate, given.port))
 
 
 if __name__ == "__main__":

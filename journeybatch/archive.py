@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from journeybatch import entries
+from journeybatch.bookmark import forget, recall
 from journeybatch.entries import Began, Borrowed, Received
-from journeybatch.errors import OutputError
+from journeybatch.errors import DiskFull, OutputError
 from journeybatch.frames import OVERHEAD, Gap, identify, scan, unpack
 from journeybatch.history import History
 
@@ -28,7 +29,11 @@ def mapped(path: Path) -> Iterator[memoryview]:
             yield memoryview(b"")
             return
         with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
-            yield view
+            try:
+                yield view
+            except DiskFull:  # the journal is not what it was, perhaps: the next reading is of all of it
+                forget(path)
+                raise
 
 
 def let_go(buffer: memoryview) -> None:
@@ -37,18 +42,22 @@ def let_go(buffer: memoryview) -> None:
         buffer.obj.madvise(mmap.MADV_DONTNEED)
 
 
-def read_history(path: Path) -> History:
-    """Read a whole journal, changing nothing; it may be in use.
+def read_history(path: Path, scratch: Path | None = None, *, anew: bool = False) -> History:
+    """Read a journal, changing nothing; it may be in use. What was read before is recalled, unless it is to be read
+    ``anew``. What need not stay in memory goes into a directory for ``scratch`` (None: where the system has its
+    temporary files).
 
     Raises:
         OutputError: the file is no journal of ours, a newer version's, or cannot be read.
     """
-    history = History()
+    history = History(scratch)
     with _opened(path) as buffer:
         history.size = len(buffer)
         history.id = history.frames_id = _id_of(buffer, path)
-        held, last = 0, None
-        for frame in scan(buffer, history.frames_id) if history.frames_id else ():
+        if history.frames_id and not anew:
+            recall(history, path)
+        held, last = history.end, None
+        for frame in scan(buffer, history.frames_id, history.end, history.sequence) if history.frames_id else ():
             if isinstance(frame, Gap):
                 history.gaps.append(frame)
                 continue
@@ -96,10 +105,10 @@ def _id_of(buffer: memoryview, path: Path) -> bytes:
 
 
 def received(buffer: memoryview, offset: int) -> Received:
-    """The reply whose frame stands at ``offset`` of a mapped journal."""
+    """The reply whose frame stands at ``offset`` of a mapped journal. Raises DiskFull where it does no more."""
     frame = unpack(buffer, offset)
     if frame is None:
-        raise ValueError(f"no frame at {offset}")
+        raise DiskFull(f"the journal is damaged at byte {offset}: run again, and you are told what is lost")
     entry = entries.decode(frame[2])
     if isinstance(entry, Borrowed):
         return entry.received()

@@ -37,7 +37,7 @@ def audit(directory: Path) -> list[str]:
     journal = directory / NAME
     if not journal.exists():
         raise OutputError(f"{directory}: there is no journal here; nothing ever ran in this directory")
-    history = read_history(journal)
+    history = read_history(journal, anew=True)
     found = [
         f"journal: bytes {gap.start} to {gap.end} are damaged, {gap.lost} entries are lost; all others are in use"
         for gap in history.gaps
@@ -73,7 +73,7 @@ def views_wait(summary: dict[str, Any]) -> bool:
 def _check_credits(history: History) -> list[str]:
     keys = tally(history)
     a = history.attempts
-    unkeyed = sum(a.credits[i] for i in range(len(a)) if a.first[i] == a.first[i + 1])
+    unkeyed = sum(a.credits[i] for i in range(len(a)) if not a.prompts(i))
     shared = int(keys["credits"].sum()) + unkeyed * MICRO
     if shared != history.spent * MICRO:
         return [f"ledger: shares come to {shared / MICRO} credits, charges to {history.spent}"]
@@ -131,7 +131,9 @@ def _check_keys(path: Path, rows: pl.DataFrame, history: History) -> list[str]:
     joined = rows.join(keys, on="key", how="left", maintain_order="left")
     found = _phantoms(path, joined.filter(pl.col("status") == "answered", pl.col("answer").is_null()).height)
     run = history.run.number if history.run else 0
-    latest = a.run.index(run) if run in a.run else len(a)  # an earlier answer may be too old, by `max_age`
+    latest = next(
+        (i for i in range(len(a)) if a.run[i] == run), len(a)
+    )  # an earlier answer may be too old, by `max_age`
     stale = joined.filter(pl.col("status") == "pending", pl.col("answer") >= latest).height
     if stale:
         found.append(f"{path.name}: {stale} rows are pending, but answered in the journal; `export` brings them in")

@@ -11,7 +11,7 @@ import anyio
 import msgspec
 
 from journeybatch.accounted import accounted
-from journeybatch.attempts import FREE, UNKNOWN
+from journeybatch.attempts import FREE, UNKNOWN, Attempts
 from journeybatch.canary import ALIKE
 from journeybatch.client import Client
 from journeybatch.concurrency import InFlight
@@ -231,14 +231,13 @@ class Dispatch:
         """Compare what the account lost with what this process wrote into the ledger."""
         ending, ledger = self.ending, self.ledger
         spent, unknown = ledger.spent - self._began[0], ledger.unknown - self._began[1]
-        a = self.journal.history.attempts
-        here = range(self._first, len(a))
-        models = tuple(dict.fromkeys(a.model[i] for i in here)) or ("MODEL",)
-        free = sum(a.charge[i] == FREE and a.status[i] > 0 for i in here)
+        models, free = _asked(self.journal.history.attempts, self._first)
         for pause_s in LATE_S:
             await anyio.sleep(pause_s)
             ending.balance_after = None if ending.balance_before is None else await balance_of(client)
-            found = reconcile(ending.balance_before, ending.balance_after, spent, unknown, models=models, free=free)
+            found = reconcile(
+                ending.balance_before, ending.balance_after, spent, unknown, models=models or ("MODEL",), free=free
+            )
             ending.reconciliation = found
             if found.verdict != "less":
                 return
@@ -258,6 +257,18 @@ class Dispatch:
         told = f"it is past limits.deadline ({self.terms.limits.deadline}); the next run carries on"
         self.ending.stop, self._over = DeadlinePassed(told), True
         self.limiter.drain()
+
+
+def _asked(attempts: Attempts, first: int) -> tuple[tuple[str, ...], int]:
+    """The models that attempts from number ``first`` on were sent to, and how many answers to these were free."""
+    import polars as pl
+
+    models: dict[str, None] = {}
+    free = 0
+    for part in attempts.tables(first):
+        models |= dict.fromkeys(part["model"].unique(maintain_order=True))
+        free += part.filter(pl.col("charge") == FREE, pl.col("status") > 0).height
+    return tuple(models), free
 
 
 def _late(history: History, since: float) -> int:

@@ -17,7 +17,7 @@ from journeybatch.journal import NAME
 from journeybatch.planning import Plan, plan
 from journeybatch.standing import Standing
 from journeybatch.survey import Survey
-from journeybatch.tally import tally
+from journeybatch.tally import tallied
 
 if TYPE_CHECKING:
     import polars as pl
@@ -107,7 +107,7 @@ def _heard(history: History) -> pl.Series:
     """The keys that ever got a whole reply, readable or not."""
     import polars as pl
 
-    return tally(history).filter(pl.col("replies") > 0)["key"]
+    return pl.concat([part.filter(pl.col("replies") > 0)["key"] for part in tallied(history)])
 
 
 def _known_before(wanted: pl.Series, width: int, before: Survey, heard: pl.Series) -> int:

@@ -68,10 +68,11 @@ def length_at(buffer: memoryview, offset: int) -> int:
     return OVERHEAD + length
 
 
-def scan(buffer: memoryview, journal_id: bytes) -> Iterator[Frame | Gap]:
-    """All frames of a journal in order, and the gaps between them. What follows the last frame is no gap: it is
-    the torn tail, which begins where the last frame ends."""
-    offset, expected, size = 0, 0, len(buffer)
+def scan(buffer: memoryview, journal_id: bytes, offset: int = 0, expected: int = 0) -> Iterator[Frame | Gap]:
+    """All frames of a journal in order from ``offset`` on, where the one with the number ``expected`` should stand, and
+    the gaps between them. What follows the last frame is no gap: it is the torn tail, which begins where the last frame
+    ends."""
+    size = len(buffer)
     while True:
         if offset + OVERHEAD <= size:  # the same as ``unpack``, without the call: a night reads millions of frames
             magic, length, checksum, sequence, own = _ALL.unpack_from(buffer, offset)

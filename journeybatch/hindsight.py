@@ -4,18 +4,19 @@ failed. Pure: read off the history and the survey, the same whenever it is asked
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from journeybatch.attempts import BORROWED, SETTLED, UNKNOWN, UNSENT
+from journeybatch.attempts import BORROWED, SETTLED, TOGETHER, UNKNOWN, UNSENT
 from journeybatch.costs import Cost, Savings, cost
 from journeybatch.history import History
+from journeybatch.page import mark, marks
 from journeybatch.planning import Asks
 from journeybatch.standing import Standing
 from journeybatch.survey import Survey
-from journeybatch.tally import ROWS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,16 +43,23 @@ class Hindsight(msgspec.Struct, frozen=True):
     failures: dict[str, int]
 
 
+class _Rows(msgspec.Struct):
+    """What is counted of rows: how many are ``answered``, by step and way too, the marks of the keys of the others
+    (UInt64), and of the failed ones by their error."""
+
+    answered: int
+    by_step: Counter[tuple[int, int]]
+    others: pl.Series
+    failures: Counter[str]
+
+
 def look_back(history: History, run: int, surveyed: Survey, standing: Standing, ways: Sequence[Asks]) -> Hindsight:
     """What run number ``run`` has come to, whose rows now stand as ``standing`` says."""
-    import polars as pl
-
-    attempts = attempts_of(history, run)
-    failed = standing.facts.filter(pl.col("status") == "failed")["error"].fill_null("unknown")
+    attempts, rows = attempts_of(history, run), _count(surveyed, standing)
     return Hindsight(
-        savings(history, attempts, surveyed, standing.facts, ways[0]) if len(ways) == 1 else None,
-        shares(attempts, surveyed, standing, ways),
-        dict(failed.value_counts(sort=True).sort("count", "error", descending=[True, False]).iter_rows()),
+        _savings(history, attempts, surveyed, rows, ways[0]) if len(ways) == 1 else None,
+        _shares(attempts, rows, standing, ways),
+        dict(sorted(rows.failures.items(), key=lambda failure: (-failure[1], failure[0]))),
     )
 
 
@@ -62,27 +70,49 @@ def attempts_of(history: History, run: int) -> pl.DataFrame:
 
     sent = (pl.col("run") == run) & ~pl.col("error").fill_null("").is_in([BORROWED, UNSENT])
     columns = (
-        "model",
+        pl.col("model").cast(pl.Categorical),
         "charge",
         "credits_max",
         pl.col("credits").alias("credits_min"),
-        pl.col("index").alias("attempt"),
+        pl.col("index").cast(pl.Int32).alias("attempt"),
     )
     none = history.attempts.table(0, 0).select(columns)
     return pl.concat([none, *(part.filter(sent).select(columns) for part in history.attempts.tables())])
 
 
-def savings(history: History, attempts: pl.DataFrame, surveyed: Survey, facts: pl.DataFrame, asks: Asks) -> Savings:
+def _count(surveyed: Survey, standing: Standing) -> _Rows:
+    import polars as pl
+
+    found = _Rows(0, Counter(), pl.Series(dtype=pl.UInt64), Counter())
+    others, at = [found.others], 0
+    for part in standing.table:
+        answered = part["status"] == "answered"
+        way = (pl.int_range(pl.len()) + at) % surveyed.width // surveyed.samples
+        steps = part.select("step", way=way).filter(answered).group_by("way", "step").len()
+        for number, step, rows in steps.iter_rows():
+            found.by_step[number, step] += rows
+        for error, rows in part.filter(pl.col("status") == "failed")["error"].value_counts().iter_rows():
+            found.failures[error or "unknown"] += rows
+        found.answered += int(answered.sum())
+        others.append(marks(part["key"].filter(~answered)))
+        at += part.height
+    return msgspec.structs.replace(found, others=pl.concat(others))
+
+
+def _savings(history: History, attempts: pl.DataFrame, surveyed: Survey, rows: _Rows, asks: Asks) -> Savings:
     """The stages from naive to spent; see ``Savings`` for what each counts."""
     import polars as pl
 
-    settled = attempts.filter(pl.col("charge") == SETTLED)
+    settled = attempts.filter(pl.col("charge") == SETTLED).drop("model", "charge")
     carried = _carried(history, settled["attempt"], surveyed)
-    charged = settled.join(
-        carried.group_by("attempt").agg(pl.col("known", "new", "trial").any(), pl.col("begun").sum()),
-        on="attempt",
-        how="left",
-    ).with_columns(pl.col("known", "new", "trial").fill_null(False), pl.col("begun").fill_null(0))
+    bought = carried["row"].drop_nulls()
+    answered = rows.answered + int(rows.others.is_in(bought.implode()).sum())
+    if not carried["attempt"].equals(settled["attempt"]):  # packs
+        carried = carried.group_by("attempt").agg(pl.col("known", "new", "trial").any(), pl.col("begun").sum())
+        carried = settled.select("attempt").join(carried, on="attempt", how="left", maintain_order="left")
+    charged = settled.hstack(carried.select("known", "new", "trial", "begun")).with_columns(
+        pl.col("known", "new", "trial").fill_null(False), pl.col("begun").cast(pl.UInt32).fill_null(0)
+    )
     pilot, charged = charged.filter("trial"), charged.filter(~pl.col("trial"))
     first, begun = charged.filter("new"), charged.filter(pl.col("begun") > 0)
     prompts, strongest = int(begun["begun"].sum()), asks[-1][2]
@@ -91,9 +121,7 @@ def savings(history: History, attempts: pl.DataFrame, surveyed: Survey, facts: p
     else:  # at the prices that were paid, should they have changed since
         each = begun.select("begun", pl.col("credits_min", "credits_max") * pl.col("begun"))
         after_packing, after_reuse = _sum(begun), Cost(prompts, *_ends(each))
-    bought = carried["row"].drop_nulls().unique()
-    rows = (facts["status"] == "answered") | facts["key"].is_in(bought.implode()).fill_null(False)
-    naive = after_reuse + cost(int(rows.sum()) - prompts, strongest)
+    naive = after_reuse + cost(answered - prompts, strongest)
     spent, doubtful = _sum(settled), attempts.filter(pl.col("charge") == UNKNOWN)
     return Savings(
         naive=naive,
@@ -110,28 +138,35 @@ def savings(history: History, attempts: pl.DataFrame, surveyed: Survey, facts: p
 
 
 def _carried(history: History, attempts: pl.Series, surveyed: Survey) -> pl.DataFrame:
-    """One line per prompt of ``attempts``: the ``row`` it is of, as the key of its first step (null: of none any
-    more, then it is not ``known``), whether it is ``new``, whether its row had not ``begun`` before, and whether it was
-    asked only to compare (``trial``)."""
+    """One line per prompt of ``attempts``: the ``row`` it is of, as the mark of the key of its first step (null: of
+    none any more, then it is not ``known``), whether it is ``new``, whether its row had not ``begun`` before, and
+    whether it was asked only to compare (``trial``)."""
     import polars as pl
 
+    trials = pl.Series([mark(key) for key in history.trials], dtype=pl.UInt64)
     parts = []
-    for start in range(0, len(history.attempts) or 1, ROWS):
-        here = attempts.filter(attempts.is_between(start, start + ROWS - 1))
-        lines = history.attempts.lines(start, start + ROWS).select("key", "attempt")
+    for start in range(0, len(history.attempts) or 1, TOGETHER):
+        here = attempts.filter(attempts.is_between(start, start + TOGETHER - 1))
+        lines = history.attempts.lines(start, start + TOGETHER)
+        lines = lines.select(pl.col("attempt").cast(pl.Int32), mark=marks(lines["key"]))
         parts.append(lines.filter(pl.col("attempt").is_in(here.implode())))
-    ways = pl.concat([pl.DataFrame({"key": step, "row": surveyed.keys}) for step in surveyed.steps]).unique("key")
-    trials = pl.Series(list(history.trials), dtype=pl.Binary)
-    carried = pl.concat(parts).with_columns(trial=pl.col("key").is_in(trials.implode()))
+    rows = marks(surveyed.keys)
+    carried = pl.concat(parts).with_columns(trial=pl.col("mark").is_in(trials.implode()))
+    if len(surveyed.steps) == 1:
+        carried = carried.with_columns(row=pl.when(carried["mark"].is_in(rows.implode())).then("mark"))
+    else:
+        ways = pl.concat([pl.DataFrame({"mark": marks(step), "row": rows}) for step in surveyed.steps]).unique("mark")
+        carried = carried.join(ways, on="mark", how="left", maintain_order="left")
     known = pl.col("row").is_not_null()
-    return carried.join(ways, on="key", how="left", maintain_order="left").with_columns(
+    return carried.select(
+        *("attempt", "row", "trial"),
         known=known,
-        new=known & pl.col("key").is_first_distinct(),
+        new=known & pl.col("mark").is_first_distinct(),
         begun=known & pl.col("row").is_first_distinct(),
     )
 
 
-def shares(attempts: pl.DataFrame, surveyed: Survey, standing: Standing, ways: Sequence[Asks]) -> dict[str, Share]:
+def _shares(attempts: pl.DataFrame, rows: _Rows, standing: Standing, ways: Sequence[Asks]) -> dict[str, Share]:
     """Each model's part, in the order of the cascade; models of an earlier spec come last."""
     import polars as pl
 
@@ -143,10 +178,8 @@ def shares(attempts: pl.DataFrame, surveyed: Survey, standing: Standing, ways: S
         .iter_rows()
     }
     answered = dict.fromkeys(tiers, 0)
-    way = pl.int_range(pl.len()) % surveyed.width // surveyed.samples
-    by_step = standing.facts.select("status", "step", way=way).filter(pl.col("status") == "answered")
-    for number, step, rows in by_step.group_by("way", "step").len().iter_rows():
-        answered[ways[number][step][1]] += rows
+    for (number, step), count in rows.by_step.items():
+        answered[ways[number][step][1]] += count
     climbed = dict(zip(tiers, [up for up, _ in standing.climbed], strict=False)) if len(ways) == 1 else {}
     return {
         model: Share(*sent.get(model, (0, 0, 0)), answered.get(model, 0), climbed.get(model, 0))

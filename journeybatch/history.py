@@ -6,6 +6,7 @@ The same history serves the resume, the results, ``status`` and ``verify``: one 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from journeybatch.attempts import BORROWED, CHARGES, SETTLED, UNSENT, Attempts, Run
 from journeybatch.entries import (
@@ -36,25 +37,29 @@ packs at all costs a quarter more than one request per row, where halves would c
 
 
 class History:
-    """All that a journal tells. ``id`` is its name, for ever; ``frames_id`` what this file's frames carry: another one
-    once the journal was compacted. ``end`` is where its last whole frame ends, in bytes; ``gaps`` are damage before it.
+    """All that a journal tells. What need not stay in memory goes into ``directory``.
+
+    ``id`` is the journal's name, for ever; ``frames_id`` what this file's frames carry: another one once the journal
+    was compacted. ``end`` is where its last whole frame ends, in bytes; ``gaps`` are damage before it.
 
     ``unjudged`` are attempts whose reply is there but whose settlement is not: it can be read off the reply.
     ``emulated`` tells whether an emulator answered anything. ``rooms`` tells of keys that got no answer in a pack how
-    many prompts the next one may have; ``reopened`` is the first attempt since failures were last forgotten;
+    many prompts the next one may have; ``reopened`` is the first attempt since failures were last forgotten,
+    which a journal may yet have to be told (then it is not ``as_told``);
     ``reading`` names the way of reading that is in force. ``trials`` are keys asked only to compare, with the keys that
     ask the same in earnest; ``tried_from`` is the first attempt that may have asked one. ``decided`` has what was
     decided by measurement, by what it is and rests on; ``delivered``, by sink, which results were there last; ``tuned``
     is what was last chosen for a run at work.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path | None = None) -> None:
+        self.directory = directory
         self.id = b""
         self.frames_id = b""
         self.end = 0
         self.size = 0
         self.sequence = 0
-        self.attempts = Attempts()
+        self.attempts = Attempts(directory)
         self.given_up: dict[bytes, tuple[str, str]] = {}
         self.runs: list[Run] = []
         self.began: Began | None = None
@@ -63,6 +68,7 @@ class History:
         self.next_request = 0
         self.emulated = False
         self.reopened = 0
+        self.as_told = True
         self.rooms: dict[bytes, int] = {}
         self.trials: dict[bytes, bytes] = {}
         self.tried_from = 0
@@ -70,7 +76,6 @@ class History:
         self.delivered: dict[bytes, bytes] = {}
         self.tuned: Tuned | None = None
         self._open: dict[tuple[int, int], int] = {}
-        self._models: dict[str, str] = {}
         self.reading = b""
         self._readings: dict[bytes, int] = {b"": 0}
         self._borrowed: dict[tuple[bytes, int, int], int] = {}
@@ -120,6 +125,7 @@ class History:
             self._miss(split(entry.keys), entry.rows // 2)
         elif isinstance(entry, Reopened):
             self.reopen()
+            self.as_told = True
         elif isinstance(entry, Tried):
             self.tried_from = self.tried_from if self.trials else len(self.attempts)
             self.trials.update(zip(split(entry.trials), split(entry.keys), strict=True))
@@ -185,8 +191,8 @@ class History:
         self.read_again(index, reading, codes, senses)
 
     def reopen(self) -> None:
-        """Forget what failed; replies that could not be read count from here on."""
-        self.given_up, self.reopened = {}, len(self.attempts)
+        """Forget what failed; replies that could not be read count from here on. The journal has yet to be told."""
+        self.given_up, self.reopened, self.as_told = {}, len(self.attempts), False
 
     def _at(self, offset: int) -> int | None:
         if self._by_offset is None:
@@ -226,9 +232,7 @@ class History:
 
     def _add(self, intent: Intent) -> int:
         run = self.runs[-1].number if self.runs else 1
-        index = self.attempts.add(run, intent, self._readings.setdefault(self.reading, len(self._readings)))
-        self.attempts.model[index] = self._models.setdefault(intent.model, intent.model)
-        return index
+        return self.attempts.add(run, intent, self._readings.setdefault(self.reading, len(self._readings)))
 
     def _begin(self, entry: Began) -> None:
         if self.began is None:
@@ -265,10 +269,9 @@ class History:
         index = self._open.get((entry.request, entry.attempt))
         if index is None:  # its intent was damaged
             index = self._intend(entry.intent())
-        self.attempts.offset[index] = offset
+        page, place = self.attempts.changing(index)
+        page.offset[place], page.status[place], page.latency_s[place] = offset, entry.status, entry.latency_s
         self._placed(offset, index)
-        self.attempts.status[index] = entry.status
-        self.attempts.latency_s[index] = entry.latency_s
         self.emulated = self.emulated or "x-journeybatch-emulator" in entry.headers
 
     def _settle(self, entry: Settled) -> None:
@@ -278,22 +281,19 @@ class History:
             del self._open[entry.request, entry.attempt]
         a = self.attempts
         run = self._run_of(index)
+        page, place = a.changing(index)
         run.in_doubt -= entry.charge != "unknown"
         if entry.error == UNSENT:
             run.sent -= 1
             run.retried -= entry.attempt > 1
         run.spent += entry.credits
-        run.unknown += entry.credits_max - entry.credits - a.credits_max[index]
-        a.charge[index] = CHARGES.index(entry.charge)
-        a.credits[index] = entry.credits
-        a.credits_max[index] = entry.credits_max
-        a.status[index] = entry.status or 0
-        a.latency_s[index] = entry.latency_s
-        a.error[index] = entry.error
-        if entry.charge == "settled" and a.offset[index] >= 0:
+        run.unknown += entry.credits_max - entry.credits - page.credits_max[place]
+        page.charge[place] = CHARGES.index(entry.charge)
+        page.credits[place], page.credits_max[place] = entry.credits, entry.credits_max
+        page.status[place], page.latency_s[place] = entry.status or 0, entry.latency_s
+        page.error[place], page.message[place] = a.words.number(entry.error), a.words.number(entry.message)
+        if entry.charge == "settled" and page.offset[place] >= 0:
             codes = entry.codes or bytes([code_of(entry.error)]) * a.prompts(index)
-            a.judge(index, codes, entry.senses)
+            page.judge(place, codes, entry.senses)
             if entry.codes:
                 self._miss_of(index, codes)
-        if entry.message is not None:
-            a.message[index] = entry.message

@@ -201,7 +201,7 @@ def open_journal(directory: Path, sync: Sync | None = None) -> Journal:
     try:
         fd, made = _open_locked(path)
         try:
-            history = read_history(path)
+            history = read_history(path, path.parent)
             if history.size > history.end:
                 os.ftruncate(fd, history.end)
             (directory / ASIDE).unlink(missing_ok=True)  # of a run that was killed over it

@@ -145,7 +145,7 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
         _ask_about_damage(journal, planned, options)
         _ask_about(planned, options, reparsed=options.reparse)
         run = _number(journal.history, planned)
-        counts = count(standing.facts, journal.history)
+        counts = count(standing.table, journal.history)
         earlier = read_summary(spec.output) or {}
         began_with = earlier.get("credits", {}) if earlier.get("run") == run and journal.history.attempts else {}
         environ, settled = world.environ, not planned.requests and not news and spec.max_age is None

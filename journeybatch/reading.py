@@ -6,7 +6,7 @@ anew before anything is asked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -144,8 +144,8 @@ def reread(history: History, path: Path, reader: Reader, *, all_of_them: bool = 
     verdicts into ``history``, whose journal is at ``path``."""
     a, identity = history.attempts, reader.identity
     history.read_by(identity)
-    settled = (i for i in range(len(a)) if a.charge[i] == SETTLED and a.offset[i] >= 0)
-    chosen = [i for i in settled if all_of_them or history.is_unread(i, identity)]
+    asked = range(len(a)) if all_of_them else _unread(history, identity)
+    chosen = [i for i in asked if a.charge[i] == SETTLED and a.offset[i] >= 0]
     if not chosen:
         return Rereading()
     entries, differently, lost = [], 0, 0
@@ -162,3 +162,11 @@ def reread(history: History, path: Path, reader: Reader, *, all_of_them: bool = 
             entries.append(Reread(a.offset[i], identity, *after))
             history.read_again(i, identity, *after)
     return Rereading(len(chosen), differently, lost, entries)
+
+
+def _unread(history: History, reading: bytes) -> Iterator[int]:
+    """The attempts whose reply, if there is one, has yet to be read in this way."""
+    number = history.was_asked(reading)
+    for page, span in history.attempts.pages():
+        if UNREAD in page.code or page.read[: len(span)].count(number) < len(span):
+            yield from (index for index in span if history.is_unread(index, reading))

@@ -18,6 +18,7 @@ from journeybatch.history import History
 from journeybatch.parquet import write_parquet
 from journeybatch.reading import Reader
 from journeybatch.records import Completion, Reply
+from journeybatch.scroll import Scroll
 from journeybatch.survey import Survey, again
 from journeybatch.tally import MICRO
 from journeybatch.transcript import VALUE, Line, Transcript, frame_of, line_columns, lines_of
@@ -86,7 +87,7 @@ class View(msgspec.Struct, frozen=True):
     journal: Path
     history: History
     surveyed: Survey
-    facts: pl.DataFrame
+    table: Scroll
     frames: Callable[[], Iterator[pl.DataFrame]]
     schema: dict[str, pl.DataType]
     reader: Reader
@@ -114,29 +115,26 @@ class Counts(msgspec.Struct, frozen=True):
         return {name: getattr(self, name) for name in ROWS}
 
 
-def count(facts: pl.DataFrame, history: History) -> Counts:
-    """Count rows and credits."""
+def count(table: Iterable[pl.DataFrame], history: History) -> Counts:
+    """Count rows and credits of a table of facts, in parts of it."""
     import polars as pl
 
-    status = dict(facts["status"].value_counts().iter_rows())
-    answered = facts.filter(pl.col("status") == "answered")
-    refused = facts.filter((pl.col("status") == "failed") & (pl.col("error") == ERRORS[REFUSED]))
-    spent = history.spent
-    return Counts(
-        total=facts.height,
-        answered=status.get("answered", 0),
-        failed=status.get("failed", 0),
-        pending=status.get("pending", 0),
-        reused=int(answered["again"].sum()),
-        refused=refused.height + int(answered["declined"].sum()),
-        spent=Decimal(spent),
-        departed=Decimal(spent) - _credits(int(facts["credits"].sum())),
-    )
+    found, shared = dict.fromkeys(ROWS, 0), 0
+    for facts in table:
+        found["total"] += facts.height
+        for status, rows in facts["status"].value_counts().iter_rows():
+            found[status] += rows
+        answered = facts.filter(pl.col("status") == "answered")
+        refused = facts.filter(pl.col("status") == "failed", pl.col("error") == ERRORS[REFUSED])
+        found["reused"] += int(answered["again"].sum())
+        found["refused"] += refused.height + int(answered["declined"].sum())
+        shared += int(facts["credits"].sum())
+    spent = Decimal(history.spent)
+    return Counts(**found, spent=spent, departed=spent - _credits(shared))
 
 
 def write_results(view: View, path: Path) -> Counts:
     """Write results.parquet whole or not at all. Raises InputChanged, TableError."""
-    facts = view.facts
     written = {view.prefix + name: dtype for name, dtype in _columns(view).items()}
     row, key, credits = (view.prefix + name for name in ("jb_row", "jb_key", "jb_credits"))
     width = view.surveyed.width
@@ -144,15 +142,20 @@ def write_results(view: View, path: Path) -> Counts:
     def check(frame: pl.LazyFrame) -> None:
         import polars as pl
 
-        sums = frame.select(pl.len(), pl.col(row).sum(), pl.col(key).n_unique(), pl.col(credits).sum()).collect()
-        rows = facts.height // width
-        numbers = width * (rows * (rows - 1) // 2)
-        expected = (facts.height, numbers, facts["key"].n_unique(), _credits(int(facts["credits"].sum())))
-        if sums.row(0) != expected:
-            raise TableError(f"{path}: what was written reads back differently; the last good file stays")
+        at = 0
+        for facts in view.table:
+            found = frame.select(row, key, credits).slice(at, facts.height).collect()
+            expected = facts.select(
+                ((pl.int_range(pl.len(), dtype=pl.Int64) + at) // width).alias(row),
+                pl.col("key").bin.encode("hex").alias(key),
+                _decimal(facts["credits"]).alias(credits),
+            )
+            if not found.equals(expected):
+                raise TableError(f"{path}: what was written reads back differently; the last good file stays")
+            at += facts.height
 
     write_parquet(path, _results(view), view.schema | written, view.metadata, check)
-    return count(facts, view.history)
+    return count(view.table, view.history)
 
 
 def _columns(view: View) -> dict[str, pl.DataType]:
@@ -167,7 +170,7 @@ def _results(view: View) -> Iterator[pl.DataFrame]:
         replies = Replies(view.history, view.reader, journal)
         for row, frame in again(view.frames(), view.surveyed):
             every = frame if width == 1 else frame[pl.int_range(frame.height * width, eager=True) // width]
-            yield every.hstack(_answers(view, view.facts.slice(row * width, every.height), row, replies))
+            yield every.hstack(_answers(view, view.table.slice(row * width, every.height), row, replies))
             let_go(journal)
 
 
@@ -213,7 +216,8 @@ def _answers(view: View, facts: pl.DataFrame, first: int, replies: Replies) -> p
     samples, width = view.surveyed.samples, view.surveyed.width
     answered = pl.col("status") == "answered"
     told = _told(view, facts.select(attempt=pl.when(answered).then("answer"), key="answer_key"), replies)
-    chosen = facts.select(pl.when(answered).then("answer").otherwise("last")).to_series().to_list()
+    chosen = a.pick(facts.select(pl.when(answered).then("answer").otherwise("last")).to_series())
+    own = pl.col("request").is_not_null() & pl.col("error").ne_missing(BORROWED)
     in_doubt = facts["doubt"] & (facts["status"] == "pending")
     places = range(first * width, first * width + facts.height)
     columns: dict[str, Any] = {
@@ -228,8 +232,8 @@ def _answers(view: View, facts: pl.DataFrame, first: int, replies: Replies) -> p
         "jb_text": told["text"],
         "jb_credits": _decimal(facts["credits"]),
         "jb_credits_unknown": _decimal(facts["unknown"]),
-        "jb_request": [None if i is None or a.error[i] == BORROWED else request_name(a.request[i]) for i in chosen],
-        "jb_model": [None if i is None else a.model[i] for i in chosen],
+        "jb_request": chosen.select(pl.when(own).then(pl.format(request_name("{}"), "request"))).to_series(),
+        "jb_model": chosen["model"],
         "jb_upstream_model": told["upstream_model"],
         "jb_finish_reason": told["finish_reason"],
         "jb_attempts": facts["attempts"].cast(pl.Int32),

@@ -84,7 +84,7 @@ def _look(ready: Prepared, deed: Dispatch) -> Standing:
         ready.journal.write(entry)
     standing = job.stand(history, ready.surveyed)
     give_up_lost(ready, standing)
-    counts = count(standing.facts, history)
+    counts = count(standing.table, history)
     numbers.answered, numbers.failed = counts.answered, counts.failed
     numbers.reused, numbers.refused = counts.reused, counts.refused
     return standing

@@ -10,7 +10,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,7 @@ def _conclude(ready: Prepared, ending: Ending) -> Report:
             give_up_doubts(ready, standing)
         if standing.lost or standing.held:
             standing = ready.job.stand(history, ready.surveyed)
-        counts = count(standing.facts, history)
+        counts = count(standing.table, history)
         if not counts.pending and isinstance(ending.stop, DeadlinePassed):
             ending.stop = None  # what was in flight was all there was
         if not counts.pending and history.runs and history.runs[-1].finished_at is None:
@@ -123,6 +123,7 @@ def _conclude(ready: Prepared, ending: Ending) -> Report:
     except KeyboardInterrupt:  # the views can wait
         ending.signal = ending.signal or signal.SIGINT
     except (InputChanged, DiskFull) as stop:
+        history.as_told = history.as_told and not isinstance(stop, DiskFull)  # the journal may be damaged
         ending.stop = ending.stop or stop
     except (OSError, TableError) as error:
         ending.stop = ending.stop or DiskFull(
@@ -192,8 +193,7 @@ async def _send(
     deed = Dispatch(ready.journal, ledger, numbers, terms_of(ready.job, options, tuning), shared)
     deed.chosen = lambda wish: chosen(wish, spec, history, ready.run)
     deed.ending.balance_before, deed.until, screen = balance, ready.until, options.screen
-    with suppress(OSError):  # the journal has it all
-        deed.ending.transcript = Transcript(spec.output, ready.job.reader.contract, len(history.attempts))
+    deed.ending.transcript = Transcript(spec.output, ready.job.reader.contract, len(history.attempts))
     about = Observed(spec.name, ready.run, ready.endpoint.base_url) if spec.notify.opentelemetry else None
 
     def keep() -> None:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from journeybatch.asking import Step
+from journeybatch.attempts import Words
 from journeybatch.history import History
+from journeybatch.scroll import Scroll
 from journeybatch.states import ANSWERED, FAILED, HELD, OPEN, Policy, states_of
 from journeybatch.survey import Survey
 from journeybatch.tally import by_row, by_use, sharing
@@ -28,7 +30,7 @@ STATUSES = ("answered", "failed", "pending")
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """``facts``: one row per result row: ``key`` of the first step, ``status``, ``attempts``, ``credits`` and
+    """``table``: one row per result row: ``key`` of the first step, ``status``, ``attempts``, ``credits`` and
     ``unknown`` (micro-credits), ``answer`` and ``last`` (indices of attempts), ``answer_key`` and ``step`` of
     the answer, ``doubt``, ``again`` (answered through another row or directory), ``declined`` (the answer reads like a
     refusal), ``error`` and ``message`` of a failed row. ``wanted``: per step, which rows are to be asked now, each key
@@ -37,7 +39,7 @@ class Standing(msgspec.Struct, frozen=True):
     no row climbs any further, and if all do. ``climbed``: per model but the strongest, how many rows went up from it,
     of how many that it is done with. ``unbound``: how many answers wait for the bound of their score."""
 
-    facts: pl.DataFrame
+    table: Scroll
     wanted: list[pl.Series]
     lost: list[tuple[bytes, str]]
     held: list[bytes]
@@ -46,31 +48,33 @@ class Standing(msgspec.Struct, frozen=True):
     climbed: list[tuple[int, int]]
     unbound: int = 0
 
+    @property
+    def facts(self) -> pl.DataFrame:
+        """The whole ``table``, in memory."""
+        return self.table.whole()
+
 
 def stand(
     history: History, surveyed: Survey, steps: Sequence[Step], policy: Policy, tops: Sequence[int] = ()
 ) -> Standing:
     """Where each of the survey's rows stands, by what ``history`` tells. ``tops`` has the strongest model's tier of
     each way of asking, where there are several."""
-    import polars as pl
 
     states, several = states_of(history, policy), len(tops) > 1
-    top = _tops(surveyed, tops or [steps[-1].tier])
+    top, words = _tops(surveyed, tops or [steps[-1].tier]), history.attempts.words
     shared = [sharing(keys, states) for keys in surveyed.steps]
-    parts, used = [], []
+    table, parts, used = Scroll(history.directory), [], []
     for at in range(0, surveyed.rows, ROWS) or [0]:
-        here = [each.slice(at, ROWS) for each in shared]
-        part, reached = _part(steps, here, states, top.slice(at, ROWS), several=several)
+        here = [each.part(at, ROWS) for each in shared]
+        facts, part, reached = _part(steps, here, states, top.slice(at, ROWS), words, several=several)
+        table.append(facts)
         parts.append(part)
         used.append(reached)
-    facts = pl.concat([part.facts for part in parts])
     if several:
-        way = pl.int_range(surveyed.rows, eager=True) % surveyed.width // surveyed.samples
-        uses = by_use(list(zip(surveyed.steps, _joined(used), strict=True)), states, way)
-        facts = facts.with_columns(uses.drop("row"))
+        table = _apart(table, surveyed, states, _joined(used))
     climbed = zip(*(part.climbed for part in parts), strict=True)
     return Standing(
-        facts,
+        table,
         wanted=_joined([part.wanted for part in parts]),
         lost=list(dict.fromkeys(each for part in parts for each in part.lost)),
         held=list(dict.fromkeys(each for part in parts for each in part.held)),
@@ -81,6 +85,19 @@ def stand(
     )
 
 
+def _apart(facts: Scroll, surveyed: Survey, states: pl.DataFrame, used: list[pl.Series]) -> Scroll:
+    """``facts`` with the credits that fall to each row where several ways of asking are compared."""
+    import polars as pl
+
+    way = pl.int_range(surveyed.rows, eager=True) % surveyed.width // surveyed.samples
+    uses = by_use(list(zip(surveyed.steps, used, strict=True)), states, way)
+    table, at = Scroll(), 0
+    for part in facts:
+        table.append(part.with_columns(uses.slice(at, part.height).drop("row")))
+        at += part.height
+    return table
+
+
 def _joined(parts: Iterable[list[pl.Series]]) -> list[pl.Series]:
     """Per step, what is there of it in each part."""
     import polars as pl
@@ -89,10 +106,16 @@ def _joined(parts: Iterable[list[pl.Series]]) -> list[pl.Series]:
 
 
 def _part(
-    steps: Sequence[Step], shared: Sequence[pl.DataFrame], states: pl.DataFrame, top: pl.Series, *, several: bool
-) -> tuple[Standing, list[pl.Series]]:
-    """Where some of the rows stand, those whose keys of each step are ``shared`` with so many others; and, if ways are
-    ``several``, at which steps they got that far."""
+    steps: Sequence[Step],
+    shared: Sequence[pl.DataFrame],
+    states: pl.DataFrame,
+    top: pl.Series,
+    words: Words,
+    *,
+    several: bool,
+) -> tuple[pl.DataFrame, Standing, list[pl.Series]]:
+    """Where some of the rows stand, those whose keys of each step are ``shared`` with so many others: their facts, the
+    rest, and, if ways are ``several``, at which steps they got that far."""
     import polars as pl
 
     none = pl.lit(None, pl.Int64)
@@ -108,7 +131,7 @@ def _part(
         reach=pl.col("key").is_not_null(),
         sense=pl.lit(0, pl.UInt64),
     )
-    found, unbound = Standing(rows, [], [], [], [], [], []), 0
+    found, unbound = Standing(Scroll(), [], [], [], [], [], []), 0
     used: list[pl.Series] = []
     fresh: list[pl.Series] = []
     opened: list[pl.Series] = []
@@ -120,7 +143,8 @@ def _part(
         last = number + 1 == len(steps) or steps[number + 1].tier > step.tier
         ends = pl.repeat(True, len(top), eager=True) if last else shared[number + 1]["key"].is_null()
         rows = rows.with_columns(climbs=top > step.tier, ends=ends)
-        rows = _take(rows, by_row(here, states), number, first=not step.sample)
+        at = by_row(here, states).with_columns(words.read("error", "message"))
+        rows = _take(rows, at, number, first=not step.sample)
         if several:
             used.append(rows["@used"])
         unbound += int((rows["unbound"] & ~rows["up"]).sum())
@@ -150,7 +174,7 @@ def _part(
         asked = is_open & moving & once & (facts["status"] == "pending")
         found.stay.append(asked & (rows["tier"] == step.tier))
         found.ahead.append(asked & (rows["tier"] <= step.tier))
-    return msgspec.structs.replace(found, facts=facts, unbound=unbound), used
+    return facts, msgspec.structs.replace(found, unbound=unbound), used
 
 
 def _climb(rows: pl.DataFrame, tier: int) -> pl.DataFrame:

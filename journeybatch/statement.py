@@ -84,7 +84,6 @@ def _attempts(
 
     if attempts.is_empty():
         return pl.DataFrame(schema=request_columns())
-    messages = history.attempts.message
     settled = attempts.filter((pl.col("offset") >= 0) & (pl.col("charge") == SETTLED)).select("index", "offset")
     names = _names(settled, journal, transcript)
     lines = history.attempts.lines(attempts["index"][0], attempts["index"][-1] + 1)
@@ -100,7 +99,7 @@ def _attempts(
         credits="credits",
         credits_max="credits_max",
         error="error",
-        error_message=pl.Series([messages.get(i) for i in attempts["index"]], dtype=pl.String),
+        error_message="message",
         started_at=(pl.col("at") * 1e6).round().cast(pl.Int64).cast(pl.Datetime("us", "UTC")),
         latency_s=pl.when(pl.col("offset") >= 0).then("latency_s"),
         upstream_id="upstream_id",

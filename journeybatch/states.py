@@ -9,7 +9,7 @@ import msgspec
 
 from journeybatch.escalation import Rules
 from journeybatch.history import History
-from journeybatch.tally import tally
+from journeybatch.tally import tallied
 from journeybatch.verdict import DECLINED, ERRORS, INVALID, READABLE, REFUSED
 
 if TYPE_CHECKING:
@@ -43,34 +43,51 @@ class Policy(msgspec.Struct, frozen=True):
 
 def states_of(history: History, policy: Policy) -> pl.DataFrame:
     """The tally with each key's ``state`` at its step, whether that sends it ``up`` where there is a way up, its
-    ``error`` and ``message``, and whether that stands in the journal (``sealed``)."""
+    ``error`` and ``message`` (UInt32: numbers among the texts of ``history.attempts.words``, null for none), and
+    whether that stands in the journal (``sealed``)."""
     import polars as pl
 
+    words = history.attempts.words
     given_up = pl.DataFrame(
-        [(key, error, message) for key, (error, message) in history.given_up.items()],
-        schema={"key": pl.Binary, "given_up": pl.String, "message": pl.String},
+        [(key, words.number(error), words.number(message)) for key, (error, message) in history.given_up.items()],
+        schema={"key": pl.Binary, "given_up": pl.UInt32, "message": pl.UInt32},
         orient="row",
     )
+    parts, left = [], given_up
+    for part in tallied(history, policy.since):
+        parts.append(_states(part.join(given_up, on="key", how="left", maintain_order="left"), history, policy))
+        left = left.join(part, on="key", how="anti", maintain_order="left") if len(left) else left
+    never_asked = pl.concat([part.clear(), left], how="diagonal")
+    return pl.concat([*parts, _states(never_asked, history, policy)])
+
+
+def _states(tallied: pl.DataFrame, history: History, policy: Policy) -> pl.DataFrame:
+    """The states of some keys, by their tally and whether they were ``given_up``."""
+    import polars as pl
+
+    rules, words = policy.rules, history.attempts.words
+    failures = {name: words.number(name) for name in (ERRORS[INVALID], ERRORS[REFUSED])}
     answered = pl.col("code").is_in(READABLE).fill_null(False)
-    invalid = pl.col("invalid") >= policy.tries
-    rules = policy.rules
     error = pl.coalesce(
         "given_up",
-        pl.when(invalid).then(pl.lit(ERRORS[INVALID])).when(pl.col("refused")).then(pl.lit(ERRORS[REFUSED])),
+        pl.when(pl.col("invalid") >= policy.tries)
+        .then(failures[ERRORS[INVALID]])
+        .when("refused")
+        .then(failures[ERRORS[REFUSED]]),
     )
-    excused = [name for name in ("invalid", "refusal") if name in rules.on]
+    excused = [failures[ERRORS[code]] for code in (INVALID, REFUSED) if ERRORS[code] in rules.on]
     wanting = pl.col("code").is_in(list(rules.up)).fill_null(False)
-    tallied = tally(history, policy.since)
     unbound = pl.lit(bool(rules.score) and policy.bound is None)
     if rules.score and policy.bound is not None:
         scores = scores_of(tallied["sense"])
         tallied = tallied.with_columns(low=~((scores >= policy.bound) & scores.is_not_nan()))
         wanting |= pl.col("low").fill_null(True)
-    failing = pl.col("error").is_in(excused) | (~pl.col("error").is_in(["invalid", "refusal"]) & ("error" in rules.on))
+    failing = pl.col("error").is_in(excused) | (~pl.col("error").is_in(list(failures.values())) & ("error" in rules.on))
     return (
-        tallied.join(given_up, on="key", how="full", coalesce=True, maintain_order="left_right")
-        .with_columns(pl.col("refused", "unfit", "doubt", "doubted").fill_null(False), pl.col("invalid").fill_null(0))
-        .with_columns(error=error)
+        tallied.with_columns(
+            pl.col("refused", "unfit", "doubt", "doubted").fill_null(False), pl.col("invalid").fill_null(0)
+        )
+        .with_columns(error=error.cast(pl.UInt32))
         .with_columns(unfit=pl.col("unfit") & ~answered & pl.col("error").is_null() & ("invalid" in rules.on))
         .with_columns(
             state=pl.when(answered)
@@ -79,11 +96,14 @@ def states_of(history: History, policy: Policy) -> pl.DataFrame:
             .then(FAILED)
             .when(pl.col(_DOUBTS[policy.on_unknown]) if policy.on_unknown in _DOUBTS else False)
             .then(HELD)
-            .otherwise(OPEN),
+            .otherwise(OPEN)
+            .cast(pl.UInt8),
             up=pl.when(answered).then(wanting).otherwise(failing.fill_null(False) | pl.col("unfit")),
             unbound=answered & unbound,
             sealed=pl.col("given_up").is_not_null(),
             declined=(pl.col("code") == DECLINED).fill_null(False),
+            answer=pl.col("answer").cast(pl.Int32),
+            last=pl.col("last").cast(pl.Int32),
         )
         .select(*_OF_KEYS)
     )

@@ -6,19 +6,20 @@ among its rows, each time by largest remainder in order, so that no sum ever dif
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from journeybatch.attempts import BORROWED, SETTLED, UNKNOWN, UNSENT
+import msgspec
+
+from journeybatch.attempts import BORROWED, SETTLED, TOGETHER, UNKNOWN, UNSENT
 from journeybatch.history import History
+from journeybatch.page import mark, marks
 from journeybatch.verdict import INVALID, READABLE, REFUSED, UNFIT
 
 if TYPE_CHECKING:
     import polars as pl
 
 MICRO = 1_000_000
-ROWS = 250_000
-"""Attempts that are looked at together."""
 
 
 def tally(history: History, since: float | None = None) -> pl.DataFrame:
@@ -36,17 +37,34 @@ def tally(history: History, since: float | None = None) -> pl.DataFrame:
     """
     import polars as pl
 
-    lines = _prompts(history).with_row_index("line")
-    once = lines["key"].is_unique()
-    alone = lines.filter(once).select("line", "key", *_come_to(history, since, together=False))
-    if once.all():  # as a rule; to group all keys of a journal takes ten times the time and the room
-        return alone.drop("line")
-    asked_again = lines.filter(~once)
-    del lines
-    grouped = asked_again.group_by("key", maintain_order=True).agg(
-        pl.col("line").first(), *_come_to(history, since, together=True)
-    )
-    return pl.concat([alone, grouped.select(alone.columns)]).sort("line").drop("line")
+    return pl.concat(tallied(history, since))
+
+
+def tallied(history: History, since: float | None = None) -> Iterator[pl.DataFrame]:
+    """``tally`` in parts: first the keys that were asked once, then the others."""
+    import polars as pl
+
+    once, again, done = _once(history), [], 0
+    for at in range(0, len(history.attempts) or 1, TOGETHER):
+        lines = _some_prompts(history, at, at + TOGETHER)
+        here = once.slice(done, lines.height)
+        done += lines.height
+        if not here.all():
+            again.append(lines.filter(~here, ~pl.col("unsent")))
+            lines = lines.filter(here)
+        yield lines.filter(~pl.col("unsent")).select("key", *_come_to(history, since, together=False))
+    if again:
+        yield pl.concat(again).group_by("key", maintain_order=True).agg(*_come_to(history, since, together=True))
+
+
+def _once(history: History) -> pl.Series:
+    """Of each prompt of all attempts, whether no other asks the same, as is the rule. A key is known by its mark here:
+    where two keys share one, both are said to be asked again, which does no harm."""
+
+    asked = history.attempts.marks()
+    if history.trials:
+        asked = asked.replace([mark(key) for key in history.trials], [mark(key) for key in history.trials.values()])
+    return ~_twice(asked)
 
 
 def _come_to(history: History, since: float | None, *, together: bool) -> list[pl.Expr]:
@@ -90,31 +108,27 @@ def _come_to(history: History, since: float | None, *, together: bool) -> list[p
     ]
 
 
-def _prompts(history: History) -> pl.DataFrame:
-    """One row per prompt of every attempt that was sent or borrowed, with its share of the charge."""
-    import polars as pl
-
-    return pl.concat([_some_prompts(history, at, at + ROWS) for at in range(0, len(history.attempts) or 1, ROWS)])
-
-
 def _some_prompts(history: History, start: int, stop: int) -> pl.DataFrame:
-    """Those of the attempts from ``start`` to ``stop``."""
+    """One row per prompt of the attempts from ``start`` to ``stop``, with its share of the charge; and whether it was
+    ``unsent``."""
     import polars as pl
 
     a, trials = history.attempts, history.trials
-    every = a.table(start, stop).select(
+    every = a.numbers(start, stop).select(
         *("credits", "credits_max", "at"),
         whole=(pl.col("charge") == SETTLED) & (pl.col("offset") >= 0),
         doubt=pl.col("charge") == UNKNOWN,
-        unsent=pl.col("error").eq_missing(UNSENT),
-        sent=pl.col("error").ne_missing(BORROWED),
+        unsent=pl.col("error") == a.words.number(UNSENT),
+        sent=pl.col("error") != a.words.number(BORROWED),
         today=pl.col("asked") == history.was_asked(history.reading),
     )
     lines = a.lines(start, stop)
     key = lines["key"]
     earnest = pl.Series("key", [trials.get(asked, asked) for asked in key], dtype=pl.Binary) if trials else key
     return (
-        lines.hstack(every[lines["attempt"] - start])
+        lines.hstack(
+            every if every.height == lines.height and lines["among"].eq(1).all() else every[lines["attempt"] - start]
+        )
         .with_columns(
             earnest,
             trial=earnest != key,
@@ -122,8 +136,7 @@ def _some_prompts(history: History, start: int, stop: int) -> pl.DataFrame:
             unknown=_part(pl.col("credits_max") - pl.col("credits")),
             today=pl.col("today") & (pl.col("attempt") >= history.reopened),
         )
-        .filter(~pl.col("unsent"))
-        .drop("unsent", "credits_max", "place", "among")
+        .drop("credits_max", "place", "among")
     )
 
 
@@ -135,30 +148,69 @@ def _part(credits: pl.Expr) -> pl.Expr:
     return total // among + (pl.col("place") < total % among).cast(pl.Int64)
 
 
-def sharing(keys: pl.Series, tallied: pl.DataFrame) -> pl.DataFrame:
-    """Of each row, how many others with the same key stand before it (``rank``), how many rows have that key
-    (``sharers``; null keys are nobody's), and ``at`` which row of ``tallied`` the key stands, if it does."""
+class Sharing(msgspec.Struct, frozen=True):
+    """Of each row, its key and ``at`` which row of a tally that stands, if it does; and of rows whose key others have
+    too, how many of these stand before it (``rank``) and how many there are in all (``sharers``), by ``row``. Null keys
+    are nobody's."""
+
+    keys: pl.Series
+    at: pl.Series
+    again: pl.DataFrame
+
+    def part(self, start: int, rows: int) -> pl.DataFrame:
+        """``key``, ``at``, ``rank`` and ``sharers`` of so many rows from number ``start`` on."""
+        import polars as pl
+
+        part = pl.DataFrame({"key": self.keys.slice(start, rows), "at": self.at.slice(start, rows)})
+        part = part.with_columns(rank=pl.lit(0, pl.Int32), sharers=pl.lit(1, pl.Int32))
+        again = self.again.filter(pl.col("row").is_between(start, start + rows - 1))
+        return part.with_columns(
+            part[name].scatter(again["row"] - start, again[name]) for name in ("rank", "sharers") if len(again)
+        )
+
+
+def sharing(keys: pl.Series, tallied: pl.DataFrame) -> Sharing:
+    """How the rows with these ``keys`` share them, and where each key stands in ``tallied``."""
     import polars as pl
 
-    once = keys.is_first_distinct()
-    alone = (
-        pl.DataFrame({"key": keys})
-        .join(tallied.select("key").with_row_index("at"), on="key", how="left", maintain_order="left")
-        .with_columns(rank=pl.lit(0, pl.Int32), sharers=pl.lit(1, pl.Int32))
-    )
-    again = keys.filter(~once & keys.is_not_null())
-    if again.is_empty():  # as a rule; to number all rows of a table by their keys takes long, and much room
-        return alone
-    named = pl.col("key").is_in(again.unique().implode())
-    rows = alone.with_row_index("row").filter(named)
-    rows = rows.select(
+    rows = pl.DataFrame({"key": keys}).with_row_index("row").filter(_twice(marks(keys)))
+    again = rows.select(
         "row", rank=pl.int_range(pl.len(), dtype=pl.Int32).over("key"), sharers=pl.len().over("key").cast(pl.Int32)
     )
-    return alone.with_columns(alone[name].scatter(rows["row"], rows[name]) for name in ("rank", "sharers"))
+    return Sharing(keys, _places(keys, tallied["key"]), again)
+
+
+def _twice(marks: pl.Series) -> pl.Series:
+    """Of each of the ``marks``, whether it is there more than once; nulls are nobody's."""
+    import polars as pl
+
+    ordered = marks.drop_nulls().sort()
+    again = ordered.filter(ordered == ordered.shift())  # to look them up takes many times the room
+    if again.is_empty():
+        return pl.repeat(False, len(marks), eager=True)
+    return marks.is_in(again.unique().implode()).fill_null(False)
+
+
+def _places(keys: pl.Series, among: pl.Series) -> pl.Series:
+    """Where each of the ``keys`` stands ``among`` others, which are all different (UInt32; null: nowhere)."""
+    import polars as pl
+
+    known = marks(among)
+    order = known.arg_sort()
+    ordered = known.gather(order)
+    if (ordered == ordered.shift()).any():  # never yet, in all the nights there are: two keys with one mark
+        there = pl.DataFrame({"key": among}).with_row_index("at")
+        return pl.DataFrame({"key": keys}).join(there, on="key", how="left", maintain_order="left")["at"]
+    parts = [pl.Series(dtype=pl.UInt32)]
+    for asked in (keys.slice(start, TOGETHER) for start in range(0, len(keys) if len(known) else 0, TOGETHER)):
+        place = ordered.search_sorted(marks(asked).fill_null(0)).clip(upper_bound=len(ordered) - 1)
+        at = order.gather(place)
+        parts.append(pl.select(pl.when(among.gather(at) == asked).then(at)).to_series())  # a table of all takes more
+    return pl.concat(parts) if len(known) else pl.repeat(None, len(keys), dtype=pl.UInt32, eager=True)
 
 
 def by_row(shared: pl.DataFrame, tallied: pl.DataFrame) -> pl.DataFrame:
-    """One row per row of ``shared`` (see ``sharing``; any part of it), in order: what ``tallied`` says of its key, with
+    """One row per row of ``shared`` (a part of a ``Sharing``), in order: what ``tallied`` says of its key, with
     ``credits`` and ``unknown`` the row's own share, and ``again`` (Boolean): an earlier row has the same key."""
     import polars as pl
 

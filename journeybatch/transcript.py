@@ -7,9 +7,6 @@ and what does not stand in it is read from the journal and comes out the same.
 
 from __future__ import annotations
 
-import errno
-import os
-import tempfile
 from array import array
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
@@ -19,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from journeybatch.answers import Contract
 from journeybatch.entries import Received
+from journeybatch.errors import DiskFull
 from journeybatch.identity import KEY_BYTES, split
 from journeybatch.records import Reply
+from journeybatch.scratch import Scratch
 from journeybatch.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -30,9 +29,6 @@ PART = 1_000
 """Lines that are put into columns together: it takes about a millisecond, in which nothing is sent."""
 NEARBY = 64
 """Parts that are looked into for a block of rows. Where its answers are in more than that, the journal is quicker."""
-
-SPARE_BYTES = 2**30
-"""Free on the disk, beside as much as is there already: otherwise the journal and the results need the room more."""
 
 Line = tuple[Any, ...]
 VALUE = "="
@@ -79,8 +75,8 @@ def frame_of(lines: Sequence[Line], columns: dict[str, pl.DataType]) -> pl.DataF
 class Transcript:
     """The lines of the replies to attempts from number ``first`` on. A ``contract`` says which columns an answer has.
 
-    Raises OSError where no file can be made in ``directory``. Afterwards nothing it does raises: if the disk refuses
-    it or gets full, or a value fits no column, it forgets everything, and gives back its room."""
+    They go into a file in ``directory``. Nothing it does raises: if the disk refuses it or gets full, or a value fits
+    no column, it forgets everything, and gives back its room."""
 
     def __init__(self, directory: Path, contract: Contract, first: int) -> None:
         self.columns = line_columns(contract)
@@ -89,13 +85,12 @@ class Transcript:
         self._part_of = array("i")
         self._lines: list[Line] = []
         self._parts: list[tuple[int, int]] = []
-        self._end = 0
-        self._file = tempfile.TemporaryFile(buffering=0, dir=directory)  # noqa: SIM115  it lives as long as the run
+        self._scratch: Scratch | None = Scratch(directory)
         self._held: dict[int, pl.DataFrame] = {}
 
     def note(self, attempt: int, entry: Received, reply: Reply, verdicts: Sequence[Verdict]) -> None:
         """Take in what a reply says."""
-        if self._file.closed:
+        if self._scratch is None:
             return
         keys = [entry.keys] if len(verdicts) == 1 else split(entry.keys)
         self._lines += lines_of(attempt, entry, reply, zip(keys, verdicts, strict=True), self._names)
@@ -115,10 +110,11 @@ class Transcript:
             self._seal()
         first, last = self._first, self._first + len(self._part_of)
         wanted = {self._part_of[i - first] for i in attempts if first <= i < last} - {-1}
-        if self._file.closed or len(wanted) > NEARBY:
+        if self._scratch is None or len(wanted) > NEARBY:
             return nothing
-        with suppress(OSError, pl.exceptions.PolarsError):
-            self._held = {part: self._held[part] if part in self._held else self._read(part) for part in wanted}
+        with suppress(DiskFull, pl.exceptions.PolarsError):
+            held, scratch = self._held, self._scratch
+            self._held = {part: held[part] if part in held else self._read(scratch, part) for part in wanted}
             return pl.concat([nothing, *self._held.values()])
         self.close()
         return nothing
@@ -126,31 +122,23 @@ class Transcript:
     def close(self) -> None:
         """Forget everything."""
         self._lines, self._held = [], {}
-        self._file.close()
+        if self._scratch is not None:
+            self._scratch.close()
+        self._scratch = None
 
     def _seal(self) -> None:
         import polars as pl
 
         part = BytesIO()
         try:
-            disk = os.statvfs(self._file.fileno())
-            if disk.f_bavail * disk.f_frsize < SPARE_BYTES + self._end:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             frame_of(self._lines, self.columns).write_ipc(part, compression="lz4")
-            self._file.seek(self._end)
-            whole = self._file.write(part.getbuffer()) == part.tell()
+            if self._scratch is not None:
+                self._parts.append(self._scratch.put(part.getbuffer()))
+                self._lines = []
         except (OSError, ValueError, TypeError, OverflowError, MemoryError, pl.exceptions.PolarsError):
-            whole = False
-        if not whole:
             self.close()
-            return
-        self._parts.append((self._end, part.tell()))
-        self._end += part.tell()
-        self._lines = []
 
-    def _read(self, part: int) -> pl.DataFrame:
+    def _read(self, scratch: Scratch, part: int) -> pl.DataFrame:
         import polars as pl
 
-        at, size = self._parts[part]
-        self._file.seek(at)
-        return pl.read_ipc(BytesIO(self._file.read(size)))
+        return pl.read_ipc(BytesIO(scratch.get(self._parts[part])))

@@ -39,7 +39,7 @@ def write_views(job: Job, history: History, journal: Path, surveyed: Survey, kno
         counts = write_results(view, results)
         note(results, made_of)
     else:
-        counts = count(view.facts, history)
+        counts = count(view.table, history)
     latest = history.runs[-1].number if history.runs else 0
     for run in history.runs[:-1]:
         earlier = output / "requests" / f"{run.number}.parquet"
@@ -68,7 +68,7 @@ def _results_of(view: View, attempts: str) -> str:
         "variants": view.variants,
         **view.metadata,
     }
-    return stamp(said, [view.facts])
+    return stamp(said, view.table)
 
 
 def view_of(job: Job, history: History, journal: Path, surveyed: Survey, known: Known | None = None) -> View:
@@ -77,7 +77,7 @@ def view_of(job: Job, history: History, journal: Path, surveyed: Survey, known: 
         journal=journal,
         history=history,
         surveyed=surveyed,
-        facts=(known.standing if known else job.stand(history, surveyed)).facts,
+        table=(known.standing if known else job.stand(history, surveyed)).table,
         frames=job.frames,
         schema=dict(job.schema),
         reader=job.reader,

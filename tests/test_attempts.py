@@ -1,11 +1,17 @@
 """Attempts as columns: what a table says of them is what each of them says alone."""
 
+import random
+
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journeybatch.attempts import Attempts, binary
+from journeybatch import scratch
+from journeybatch.attempts import HELD, Attempts
 from journeybatch.entries import Intent
+from journeybatch.errors import DiskFull
+from journeybatch.page import SIZE, binary
 
 keys = st.binary(min_size=16, max_size=16)
 packs = st.lists(st.tuples(st.lists(keys, max_size=3), st.booleans()), max_size=6)
@@ -47,3 +53,81 @@ def test_a_table_has_one_row_for_each_attempt(asked):
 def test_keys_in_a_row_become_a_column_even_where_there_are_none():
     assert binary(b"").dtype == pl.Binary
     assert binary(b"a" * 16 + b"b" * 16).to_list() == [b"a" * 16, b"b" * 16]
+
+
+def many(number):
+    """So many attempts, every third of which has ended."""
+    made = Attempts()
+    for i in range(number):
+        made.add(i % 5, Intent(i, 1, i.to_bytes(16, "big") * (i % 3), f"m{i % 7}", 1, i, i / 2), 0)
+        if i % 3 == 0:
+            made.judge(i, bytes([i % 2] * (i % 3)), b"")
+            made.offset[i], made.error[i], made.message[i] = i * 10, None, f"why {i % 11}"
+    return made
+
+
+def seen(made, i):
+    return made.request[i], made.model[i], made.offset[i], made.error[i], made.message[i], made.keys_of(i)
+
+
+def meant(i):
+    ended = (i * 10, None, f"why {i % 11}") if i % 3 == 0 else (-1, "in_doubt", None)
+    return (i, f"m{i % 7}", *ended, [i.to_bytes(16, "big")] * (i % 3))
+
+
+@pytest.fixture(scope="module")
+def night():
+    """More attempts than are held in memory, however full the disk is that the tests run on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scratch, "SPARE_BYTES", 0)
+        yield many((HELD + 3) * SIZE + 5)
+
+
+def in_memory(made):
+    return sum(page is not None for page in made._pages)
+
+
+def test_only_the_latest_pages_are_in_memory_and_old_attempts_are_what_they_were(night):
+    assert in_memory(night) == HELD
+    rng = random.Random(1)
+    for i in (0, 1, SIZE - 1, SIZE, len(night) - 1, *(rng.randrange(len(night)) for _ in range(100))):
+        assert seen(night, i) == meant(i)
+        assert in_memory(night) <= HELD
+    table = night.table()
+    assert table["model"].to_list() == [f"m{i % 7}" for i in range(len(night))]
+    assert table["offset"].to_list() == [i * 10 if i % 3 == 0 else -1 for i in range(len(night))]
+    assert sum(part.height for part in night.tables(7)) == len(night) - 7
+    assert night.lines()["attempt"].to_list() == [i for i in range(len(night)) for _ in range(i % 3)]
+
+
+def test_what_became_of_an_old_attempt_is_kept(night):
+    """It may have been out for a long while."""
+    for i in (1, SIZE + 1, 5 * SIZE + 2):
+        night.credits[i], night.error[i] = 7, "timeout"
+        night.judge(i, bytes([1] * night.prompts(i)), bytes(7) + b"\x09" if night.prompts(i) == 1 else b"")
+    assert [night.page(at) for at in range(0, len(night), SIZE)]  # all others were looked at meanwhile
+    for i in (1, SIZE + 1, 5 * SIZE + 2):
+        assert (night.credits[i], night.error[i], night.codes(i)) == (7, "timeout", bytes([1] * (i % 3)))
+        assert night.senses(i) == ([9] if i % 3 == 1 else [0] * (i % 3))
+        night.credits[i], night.error[i] = 0, "in_doubt"
+
+
+def test_attempts_are_picked_in_any_order(night):
+    asked = [len(night) - 1, None, 3, 3, 2 * SIZE, 0, None]
+    assert night.pick(pl.Series(asked, dtype=pl.Int32))["request"].to_list() == asked
+    assert night.pick(pl.Series([], dtype=pl.Int64)).is_empty()
+
+
+def test_where_the_disk_takes_no_page_all_stay_in_memory(monkeypatch):
+    monkeypatch.setattr(scratch, "SPARE_BYTES", 2**62)
+    made = many((HELD + 1) * SIZE + 5)
+    assert in_memory(made) == HELD + 2
+    assert seen(made, 0) == meant(0)
+
+
+def test_a_disk_that_gives_a_page_back_no_more_stops_the_run_with_a_sentence(monkeypatch):
+    monkeypatch.setattr(scratch, "SPARE_BYTES", 0)
+    made = many(HELD * SIZE + 1)
+    made._scratch.close()
+    with pytest.raises(DiskFull, match="all replies are safe in the journal: run again"):
+        made.credits[0]

@@ -194,7 +194,7 @@ def _attempts(directory: Path, history: History, keys: set[bytes]) -> list[dict[
                 "credits_max": a.credits_max[i],
                 "status": a.status[i] or None,
                 "error": a.error[i],
-                "message": a.message.get(i),
+                "message": a.message[i],
                 "reply": received(journal, a.offset[i]).body.decode("utf-8", "replace") if a.offset[i] >= 0 else None,
             }
             for i in range(len(a))

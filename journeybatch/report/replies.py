@@ -198,7 +198,7 @@ class _Replies:
             credits=interval(a.credits[i], a.credits_max[i]),
             status=a.status[i] or None,
             error="" if borrowed or unsent else a.error[i] or "",
-            message=cut(a.message.get(i, ""), 2000),
+            message=cut(a.message[i] or "", 2000),
             at=datetime.fromtimestamp(a.at[i], UTC).isoformat(sep=" ", timespec="seconds").removesuffix("+00:00"),
             latency_s=round(a.latency_s[i], 3) if a.offset[i] >= 0 else None,
         )

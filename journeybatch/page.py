@@ -1,0 +1,175 @@
+"""Some attempts of a journal that follow each other, as columns."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from typing import TYPE_CHECKING
+
+from journeybatch.identity import KEY_BYTES
+
+if TYPE_CHECKING:
+    import polars as pl
+
+BITS = 14
+SIZE = 1 << BITS
+"""Attempts in a page: about 1.6 MB, which are stored or read back in a millisecond."""
+SMALL = ("run", "attempt", "status", "asked", "read", "model", "error", "message")
+LARGE = ("request", "offset", "least", "credits", "credits_max")
+TIMES = ("at", "latency_s")
+_FIELDS = (*((name, "i") for name in SMALL), *((name, "q") for name in LARGE), *((name, "d") for name in TIMES))
+_EMPTY = {name: array(kind, bytes(array(kind).itemsize * SIZE)) for name, kind in _FIELDS}
+_EMPTY["offset"] = array("q", [-1]) * SIZE
+_WIDTHS = [(name, kind, len(_EMPTY[name]) * _EMPTY[name].itemsize) for name, kind in _FIELDS]
+
+
+class Page:
+    """Up to ``SIZE`` attempts, numbered from 0: see ``Attempts`` for the columns.
+
+    ``model``, ``error`` and ``message`` are numbers of words. Attempt i owns prompts ``first[i]`` to ``first[i + 1]``,
+    whose ``keys``, ``code`` and, once anything was compared, ``sense`` stand in a row. ``changed``: it is not stored as
+    it is.
+    """
+
+    __slots__ = (*(name for name, _ in _FIELDS), "charge", "changed", "code", "first", "keys", "sense")
+    run: array[int]
+    attempt: array[int]
+    status: array[int]
+    asked: array[int]
+    read: array[int]
+    model: array[int]
+    error: array[int]
+    message: array[int]
+    request: array[int]
+    offset: array[int]
+    least: array[int]
+    credits: array[int]
+    credits_max: array[int]
+    at: array[float]
+    latency_s: array[float]
+
+    def __init__(self) -> None:
+        for name, empty in _EMPTY.items():
+            setattr(self, name, empty[:])
+        self.charge = bytearray(SIZE)
+        self.first = array("q", [0])
+        self.keys, self.code, self.sense = bytearray(), bytearray(), array("Q")
+        self.changed = True
+
+    def pack(self) -> bytes:
+        """The page in one piece."""
+        prompts = len(self.code)
+        counts = array("q", [len(self.first), prompts, len(self.sense)])
+        columns = (getattr(self, name).tobytes() for name, _ in _FIELDS)
+        return b"".join(
+            (counts.tobytes(), *columns, self.charge, self.first.tobytes(), self.keys, self.code, self.sense.tobytes())
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Page:
+        """A page as it was packed."""
+        page, rest = cls.__new__(cls), memoryview(data)
+        firsts, prompts, senses = memoryview(data[:24]).cast("q")
+        at = 24
+        for name, kind, width in _WIDTHS:
+            column = array(kind)
+            column.frombytes(rest[at : at + width])
+            setattr(page, name, column)
+            at += width
+        page.first, page.sense = array("q"), array("Q")
+        page.charge = bytearray(rest[at : at + SIZE])
+        at += SIZE
+        page.first.frombytes(rest[at : at + 8 * firsts])
+        at += 8 * firsts
+        page.keys = bytearray(rest[at : at + KEY_BYTES * prompts])
+        at += KEY_BYTES * prompts
+        page.code = bytearray(rest[at : at + prompts])
+        at += prompts
+        page.sense.frombytes(rest[at : at + 8 * senses])
+        page.changed = False
+        return page
+
+    def judge(self, place: int, codes: bytes, senses: bytes) -> None:
+        """Keep the verdicts on an attempt, and what its answers are compared by (eight bytes each, or none)."""
+        first = self.first[place]
+        self.code[first : first + len(codes)] = codes
+        if senses:
+            self.sense.extend([0] * (len(self.code) - len(self.sense)))
+            for number in range(len(codes)):
+                self.sense[first + number] = int.from_bytes(senses[8 * number : 8 * number + 8], "big")
+
+    def senses(self, place: int) -> list[int]:
+        """What the answers of an attempt are compared by; zeros where nothing ever was."""
+        first, last = self.first[place], self.first[place + 1]
+        known = list(self.sense[first:last])
+        return known + [0] * (last - first - len(known))
+
+    def numbers(self, start: int, stop: int) -> pl.DataFrame:
+        """The columns of one number for each attempt from ``start`` to ``stop``."""
+        import polars as pl
+
+        part = slice(start, stop)
+        columns = {name: pl.Series(getattr(self, name)[part], dtype=dtype) for name, dtype in number_columns().items()}
+        return pl.DataFrame({**columns, "charge": pl.Series(bytes(self.charge[part]), dtype=pl.UInt8)})
+
+    def marks(self, start: int, stop: int) -> pl.Series:
+        """The mark of each prompt of the attempts from ``start`` to ``stop``."""
+        import polars as pl
+
+        halves = array("Q", bytes(self.keys[self.first[start] * KEY_BYTES : self.first[stop] * KEY_BYTES]))
+        return pl.Series(halves, dtype=pl.UInt64).gather_every(2)
+
+    def lines(self, start: int, stop: int, before: int) -> pl.DataFrame:
+        """One line per prompt of the attempts from ``start`` to ``stop``, as ``Attempts.lines`` has them, for whose
+        numbers so many attempts stand ``before`` the page."""
+        import polars as pl
+
+        first, last = self.first[start], self.first[stop]
+        bounds = pl.Series(self.first[start : stop + 1], dtype=pl.Int64)
+        among = bounds.diff().slice(1)
+        attempt = pl.int_range(stop - start, dtype=pl.Int64, eager=True)
+        if among.eq(1).all():  # nothing is packed
+            place = pl.zeros(stop - start, dtype=pl.Int64, eager=True)
+        else:
+            attempt = pl.select(pl.lit(attempt).repeat_by(among)).to_series().explode().drop_nulls()
+            place = pl.int_range(first, last, dtype=pl.Int64, eager=True) - bounds.gather(attempt)
+            among = among.gather(attempt)
+        sense = pl.Series(self.sense[first:last], dtype=pl.UInt64)
+        return pl.DataFrame(
+            {
+                "key": binary(self.keys[first * KEY_BYTES : last * KEY_BYTES]),
+                "attempt": attempt + (before + start),
+                "place": place,
+                "among": among,
+                "code": pl.Series(bytes(self.code[first:last]), dtype=pl.UInt8),
+                "sense": sense.extend_constant(0, last - first - len(sense)),
+            }
+        )
+
+
+def number_columns() -> dict[str, pl.DataType]:
+    """The columns of a page that have one number for each attempt, but for its charge, which takes a byte."""
+    import polars as pl
+
+    kinds = {"i": pl.Int32(), "q": pl.Int64(), "d": pl.Float64()}
+    return {name: kinds[kind] for name, kind in _FIELDS}
+
+
+def mark(key: bytes) -> int:
+    """What a key is known by where half of it is enough: its first eight bytes, as ``marks`` has them."""
+    return int.from_bytes(key[:8], sys.byteorder)
+
+
+def marks(keys: pl.Series) -> pl.Series:
+    """The marks (UInt64) of keys (Binary); nulls stay."""
+    import polars as pl
+
+    return keys.bin.slice(0, 8).bin.reinterpret(dtype=pl.UInt64, endianness=sys.byteorder)
+
+
+def binary(keys: bytes | bytearray) -> pl.Series:
+    """Keys that stand in one row of bytes, as Binary; no key becomes an object on the way."""
+    import polars as pl
+
+    flat = pl.Series("key", bytes(keys), dtype=pl.UInt8)
+    return flat.reshape((len(keys) // KEY_BYTES, KEY_BYTES)).arr.to_list().cast(pl.Binary)

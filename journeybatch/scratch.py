@@ -1,0 +1,58 @@
+"""Room on a disk for what need not stay in memory. It goes with the process, and nothing in it is anybody's truth."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+from journeybatch.errors import DiskFull
+
+SPARE_BYTES = 2**30
+"""Free on the disk, beside as much as is there already: otherwise the journal and the results need the room more."""
+
+
+class Scratch:
+    """A file without a name in ``directory`` (None: where the system has its temporary files), made when it is first
+    written to, and gone with its owner."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._directory = directory
+        self._fd: int | None = None
+        self._end = 0
+        self._let_go: Callable[[], object] = lambda: None
+
+    def put(self, data: bytes | memoryview, over: tuple[int, int] | None = None) -> tuple[int, int]:
+        """Store ``data``, where that has room in place of what stands ``over`` there. Returns where it stands, and its
+        size. Raises OSError where the disk refuses it, or is nearly full."""
+        if self._fd is None:
+            with tempfile.TemporaryFile(buffering=0, dir=self._directory) as file:
+                self._fd = os.dup(file.fileno())
+            self._let_go = weakref.finalize(self, os.close, self._fd)
+        at = over[0] if over is not None and len(data) <= over[1] else self._end
+        disk = os.statvfs(self._fd)
+        if disk.f_bavail * disk.f_frsize < SPARE_BYTES + self._end or os.pwrite(self._fd, data, at) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._end = max(self._end, at + len(data))
+        return at, len(data)
+
+    def get(self, place: tuple[int, int]) -> bytes:
+        """What ``put`` stored there. Raises DiskFull where the disk does not give it back."""
+        at, size = place
+        try:
+            found = b"" if self._fd is None else os.pread(self._fd, size, at)
+            if len(found) != size:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+        except OSError as error:
+            raise DiskFull(
+                f"temporary storage cannot be read: {error.strerror}; all replies are safe in the journal: run again"
+            ) from None
+        return found
+
+    def close(self) -> None:
+        """Give the room back; nothing stands there any more."""
+        self._fd, self._end = None, 0
+        self._let_go()
