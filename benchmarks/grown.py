@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from made import journal_bytes, write_journal, write_table
+from made import journal_bytes, write_journal, write_register, write_table
 from measures import Line, Measure
 from stage import Upstream, measure, upstream, write_job
 
@@ -34,8 +34,9 @@ def left_of(rows: int, share: float) -> int:
 
 
 def scale(room: Path, rows: int, given: argparse.Namespace) -> list[Line]:
-    """A plan of ``rows`` rows, and a job carried on that lacks the last of its answers, after a kill and after a stop.
-    Raises SystemExit where the disk is too small for them: the journal, its views beside it, and the table."""
+    """A plan of ``rows`` rows, one of rows that an earlier run knew (where they are so many that it keeps what it
+    knows), and a job carried on that lacks the last of its answers, after a kill and after a stop. Raises SystemExit
+    where the disk is too small for them: the journal, its views beside it, and the table."""
     left = left_of(rows, given.left)
     needed = 2 * journal_bytes(rows - left, given.reply) + 2 * rows * given.text
     if needed > (free := shutil.disk_usage(room).free):
@@ -48,6 +49,8 @@ def scale(room: Path, rows: int, given: argparse.Namespace) -> list[Line]:
     with upstream(0.0) as server:
         job = write_job(place, table, server.base_url)
         plan = measure([*COMMAND, "plan", str(job)], place / "log")
+        write_register(job)
+        known = measure([*COMMAND, "plan", str(job)], place / "log")
         began = time.perf_counter()
         write_journal(job, rows - left, given.reply)
         journal_s = time.perf_counter() - began
@@ -62,6 +65,7 @@ def scale(room: Path, rows: int, given: argparse.Namespace) -> list[Line]:
     first = ", until the first request"
     return [
         Line("plan", 0.0, rows, (plan,)),
+        Line("plan, rows known", 0.0, rows, (known,)),
         Line(f"carry on after a kill, {left:,} left{first}", 0.0, rows, (killed,)),
         Line(f"carry on after a stop, {left:,} left{first if given.until_first else ''}", 0.0, rows, (stopped,)),
     ]

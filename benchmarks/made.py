@@ -57,8 +57,15 @@ def journal_bytes(answered: int, characters: int) -> int:
     return answered * (len(reply_of(characters)) + 320)
 
 
+def write_register(job_file: Path) -> None:
+    """What the first pass of an earlier run leaves in the job's output directory."""
+    job = bind(load_job(str(job_file)), read_world())
+    job.spec.output.mkdir(mode=0o700, exist_ok=True)
+    keep(job.survey())
+
+
 def write_journal(job_file: Path, answered: int, characters: int) -> None:
-    """An output directory as a run leaves it that was killed after ``answered`` answers: journal, register, job."""
+    """A journal in the job's output directory as a run leaves it that was killed after ``answered`` answers."""
     job = bind(load_job(str(job_file)), read_world())
     body, output = reply_of(characters), job.spec.output
     journal = open_journal(output)
@@ -79,5 +86,4 @@ def write_journal(job_file: Path, answered: int, characters: int) -> None:
         if number >= answered:
             break
     (output / "job.yaml").write_text(dump(job.spec))
-    keep(job.survey())
     journal.close()
