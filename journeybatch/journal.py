@@ -171,12 +171,13 @@ class Journal:
             while done < len(data):
                 done += os.write(self.fd, data[done:])
         finally:
-            self._take_back(done)
+            if self._written + done == self.end:  # as a rule
+                self._buffer, self._written = [], self.end
+            else:
+                self._take_back(done)
 
     def _take_back(self, done: int) -> None:
         """Forget what ``done`` bytes hold of the buffer; a torn frame at their end is cut off the file."""
-        if self._written + done == self.end:  # as a rule
-            self._buffer, self._written, done = [], self.end, 0
         while self._buffer and len(self._buffer[0]) <= done:
             size = len(self._buffer.pop(0))
             self._written += size

@@ -106,7 +106,10 @@ class LaneTransport(httpx.AsyncBaseTransport):
 
     async def exchange(self, target: Target, body: bytes, seconds: float | None) -> Reply:
         """The same without httpx's objects, for who sends to one ``target`` all night; ``seconds``: the deadline."""
-        loop = _asyncio_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError("LaneTransport runs on asyncio or uvloop only, not on trio or without a loop") from None
         if self._closed:
             raise RuntimeError("this transport is closed")
         if seconds is not None and seconds <= 0:
@@ -194,13 +197,6 @@ class _Whole(httpx.Response):
     @property
     def content(self) -> bytes:
         return self._whole
-
-
-def _asyncio_loop() -> asyncio.AbstractEventLoop:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        raise RuntimeError("LaneTransport runs on asyncio or uvloop only, not on trio or without a loop") from None
 
 
 def _origin(url: httpx.URL) -> Origin:
