@@ -72,16 +72,16 @@ class Journal:
         except UnicodeEncodeError:
             entry = entries.spelled(entry)
             payload = entries.encode(entry)
-        frame = pack(self.sequence, self._id, payload)
-        offset = self.end
+        sequence, offset = self.sequence, self.end
+        frame = pack(sequence, self._id, payload)
         self.history.fold(entry, offset)
         self._buffer.append(frame)
-        self.sequence += 1
-        self.end += len(frame)
+        self.sequence = sequence = sequence + 1
+        self.end = offset + len(frame)
         if self._clean:
             self._clean = False
             self._dirty.set()
-        if self.sequence - self._commits.synced >= SYNC_EVERY:
+        if sequence - self._commits.synced >= SYNC_EVERY:
             self._many.set()
         return offset
 

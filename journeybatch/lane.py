@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, cast
 
 import httptools
 import httpx
+import msgspec
 
 from journeybatch.seal import Seal
 from journeybatch.turnstile import Turnstile
@@ -31,7 +32,7 @@ class Caps(NamedTuple):
     body: int
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True):
     """One whole reply as it was framed. ``latency_s``: seconds from the first byte sent to the last received."""
 
     status: int
@@ -48,7 +49,10 @@ class Stage(IntEnum):
     ALL = 2
 
 
+_ALL = Stage.ALL  # an enumeration looks its names up at each use
+
 CODING = b"content-encoding"
+_AS_LONG = len(CODING)
 
 LOST = (httpx.ConnectError, httpx.WriteError, httpx.ReadError)
 LATE = (httpx.ConnectTimeout, httpx.WriteTimeout, httpx.ReadTimeout)
@@ -107,7 +111,7 @@ class Lane(asyncio.Protocol):
         waiting = self._waiting = self._loop.create_future()
         self._sent_at = time.perf_counter()
         transport: Any = self._transport
-        self._stage = Stage.ALL  # unless ``pause_writing`` says otherwise while ``write`` runs
+        self._stage = _ALL  # unless ``pause_writing`` says otherwise while ``write`` runs
         sealed = request if self._seal is None else self._seal.close(request)
         transport.write(sealed)
         if not sealed or transport.is_closing():  # TLS or the kernel refused it
@@ -182,12 +186,12 @@ class Lane(asyncio.Protocol):
         del self._parser  # it holds us as we hold it
 
     def pause_writing(self) -> None:
-        if self._stage is Stage.ALL:
+        if self._stage is _ALL:
             self._stage = Stage.PART
 
     def resume_writing(self) -> None:
         if self._stage is Stage.PART:
-            self._stage = Stage.ALL
+            self._stage = _ALL
 
     # What the parser tells a lane
 
@@ -198,7 +202,7 @@ class Lane(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._final:  # trailers say nothing we use
             self._headers.append((name, value))
-            if len(name) == len(CODING) and name.lower() == CODING:  # nearly none is as long
+            if len(name) == _AS_LONG and name.lower() == CODING:  # nearly none is as long
                 self.coded = True
 
     def on_headers_complete(self) -> None:
@@ -261,11 +265,12 @@ class Lane(asyncio.Protocol):
 
     def _deliver(self) -> None:
         latency_s = time.perf_counter() - self._sent_at
-        reply = Reply(self._status, self._headers, b"".join(self._body), latency_s)
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        reply = Reply(self._status, self._headers, body, latency_s)
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.done():
             self._turnstile.admit(waiting, reply)
-        if not self._sound or self._stage is not Stage.ALL:
+        if not self._sound or self._stage is not _ALL:
             self.abort()
 
     def _fail(self, error: httpx.TransportError) -> None:
@@ -275,7 +280,7 @@ class Lane(asyncio.Protocol):
             waiting.set_exception(error)
 
     def _ended(self, message: str) -> httpx.TransportError:
-        return httpx.RemoteProtocolError(message) if self._stage is Stage.ALL else LOST[self._stage](message)
+        return httpx.RemoteProtocolError(message) if self._stage is _ALL else LOST[self._stage](message)
 
     def _ends_with_the_connection(self) -> bool:
         """Whether the end of the connection is this reply's proper end: neither length nor chunks were given."""

@@ -41,6 +41,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import httpx
+import msgspec
 
 from journeybatch.lane import CODING, Caps, Lane, Reply
 from journeybatch.proxy import PORTS
@@ -251,7 +252,8 @@ def _unpacked(reply: Reply, cap: int) -> Reply:
         return reply
     gone = (b"content-encoding", b"content-length")
     headers = [(name, value) for name, value in reply.headers if name.lower() not in gone]
-    return reply._replace(headers=headers, body=_decoded(reply.body, b",".join(codings), cap))
+    body = _decoded(reply.body, b",".join(codings), cap)
+    return msgspec.structs.replace(reply, headers=headers, body=body)
 
 
 def _decoded(body: bytes, coding: bytes, cap: int) -> bytes:
