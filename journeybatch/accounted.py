@@ -42,9 +42,10 @@ def accounted(
 
     async def attempt(request: Request) -> Completion:
         day = await ledger.reserve(request.price)
-        keys = b"".join(prompt.key for prompt in request.prompts)
+        keys = [prompt.key for prompt in request.prompts]
+        joined = b"".join(keys)
         try:
-            journal.append(intent(request, keys))
+            journal.append(intent(request, joined))
             await journal.durable()
         except BaseException:
             settle(request, day, "free", (UNSENT, "stopped before it was sent"))
@@ -60,14 +61,13 @@ def accounted(
         except BaseException:
             settle(request, day, "unknown", ("in_doubt", "stopped before its reply came"))
             raise
-        return read(request, day, keys, completion)
+        return read(request, day, keys, received(request, joined, completion), completion)
 
-    def read(request: Request, day: int, keys: bytes, completion: Completion) -> Completion:
+    def read(request: Request, day: int, keys: list[bytes], entry: Received, completion: Completion) -> Completion:
         try:
-            entry = received(request, keys, completion)
             journal.write(entry)
             reply = judge(completion, bills_errors=bills_errors)
-            verdicts = reader.read(reply, journal.history.id, request.id, [prompt.key for prompt in request.prompts])
+            verdicts = reader.read(reply, journal.history.id, request.id, keys)
         except ApiFailure as failure:
             settle(request, day, failure.charge, (failure.kind, str(failure)), completion)
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -45,6 +46,7 @@ class Breaker:
         self._opened_at = 0.0
         self._hurried = 0
         self._seconds: deque[list[int]] = deque()  # [second, answers, failures] of the last 30 s
+        self._second_ends = -math.inf
         self._answers = self._failures = 0
 
     def answered(self, now: float, stamp: int, request: Request) -> None:
@@ -53,8 +55,11 @@ class Breaker:
             self.open = False
             self._hurried = self._answers = self._failures = 0
             self._seconds.clear()
+            self._second_ends = -math.inf
         if request.attempt == 1:
-            self._second(now)[1] += 1
+            if now >= self._second_ends:
+                self._next_second(now)
+            self._seconds[-1][1] += 1
             self._answers += 1
         if self.streak.first and stamp > self.streak.first:
             self.streak = Streak()
@@ -73,7 +78,9 @@ class Breaker:
             return False
         first, streak = request.attempt == 1, self.streak
         if first and not throttled:
-            self._second(now)[2] += 1
+            if now >= self._second_ends:
+                self._next_second(now)
+            self._seconds[-1][2] += 1
             self._failures += 1
         streak.first = streak.first or stamp
         if first:
@@ -106,13 +113,11 @@ class Breaker:
         """Whether it has been open for four hours on end."""
         return self.open and now - self._opened_at >= HOPELESS_S
 
-    def _second(self, now: float) -> list[int]:
-        second = int(now)
-        if self._seconds and self._seconds[-1][0] == second:
-            return self._seconds[-1]
+    def _next_second(self, now: float) -> None:
+        second = math.floor(now)
+        self._second_ends = second + 1.0
         while self._seconds and self._seconds[0][0] <= second - MEMORY_S:
             _, answers, failures = self._seconds.popleft()
             self._answers -= answers
             self._failures -= failures
         self._seconds.append([second, 0, 0])
-        return self._seconds[-1]

@@ -203,7 +203,7 @@ class Client:
         """The headers worth storing, and the body."""
         kept = {name: self._blot(value).decode("latin-1") for spelled, value in headers if (name := kept_name(spelled))}
         completion = Completion(status, kept, self._blot(body), latency_s)
-        return completion if body.lstrip()[:1] == b"{" else self._rejoined(completion)
+        return completion if body[:1] == b"{" or body.lstrip()[:1] == b"{" else self._rejoined(completion)
 
     def _blot_text(self, text: str) -> str:
         return self._blot(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")

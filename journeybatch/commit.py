@@ -10,9 +10,10 @@ import math
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 
-import anyio
 import anyio.lowlevel
 import anyio.to_thread
+
+from journeybatch.loops import Bell, bell
 
 QUICK_S = 0.005
 """A disk whose syncs take no longer is waited for in the event loop's own thread: to hand each to another thread takes
@@ -29,8 +30,8 @@ class GroupCommit:
         self.synced = synced
         self._write, self._sync = write, sync
         self._upto: float = synced  # what the sync under way takes in
-        self._under_way: anyio.Event | None = None
-        self._next: anyio.Event | None = None
+        self._under_way: Bell | None = None
+        self._next: Bell | None = None
 
     async def reach(self, wanted: int) -> None:
         """Wait until the first ``wanted`` entries would survive a power cut."""
@@ -44,9 +45,9 @@ class GroupCommit:
             else:
                 await self._lead(self._under_way)
 
-    async def _lead(self, before: anyio.Event) -> None:
+    async def _lead(self, before: Bell) -> None:
         """Wait until the sync ``before`` is done, to begin the next one, for all who come until then."""
-        self._next = ours = anyio.Event()
+        self._next = ours = bell()
         try:
             await before.wait()
         except BaseException:
@@ -56,7 +57,7 @@ class GroupCommit:
             raise
 
     async def _commit(self) -> None:
-        self._under_way = done = self._next or anyio.Event()
+        self._under_way = done = self._next or bell()
         self._next, self._upto = None, math.inf
         try:
             await anyio.lowlevel.checkpoint()  # whoever is ready now adds what is theirs

@@ -46,8 +46,8 @@ def pack(sequence: int, journal_id: bytes, payload: bytes) -> bytes:
     length = len(payload)
     if length > LONGEST:
         raise ValueError(f"an entry of {length} bytes is too long")
-    numbered = _BODY.pack(sequence, journal_id)
-    return b"%b%b%b" % (_HEAD.pack(MAGIC, length, crc32(payload, crc32(numbered, length))), numbered, payload)
+    body = _BODY.pack(sequence, journal_id) + payload
+    return _HEAD.pack(MAGIC, length, crc32(body, length)) + body
 
 
 def unpack(buffer: memoryview, offset: int) -> tuple[int, bytes, bytes] | None:

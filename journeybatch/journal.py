@@ -63,6 +63,7 @@ class Journal:
         self._written = history.end
         self._commits = GroupCommit(history.sequence, self._write_all, self._sync_all)
         self._dirty, self._many = anyio.Event(), anyio.Event()
+        self._clean = True  # ``_dirty`` is not set
 
     def append(self, entry: AnyEntry) -> int:
         """Add an entry; it reaches the file with the next ``write`` or sync. Returns its offset in bytes."""
@@ -71,15 +72,16 @@ class Journal:
         except UnicodeEncodeError:
             entry = entries.spelled(entry)
             payload = entries.encode(entry)
-        frame = pack(self.sequence, self._id, payload)
-        offset = self.end
+        sequence, offset = self.sequence, self.end
+        frame = pack(sequence, self._id, payload)
         self.history.fold(entry, offset)
         self._buffer.append(frame)
-        self.sequence += 1
-        self.end += len(frame)
-        if len(self._buffer) == 1:  # the others are written, and so synced, with the first
+        self.sequence = sequence = sequence + 1
+        self.end = offset + len(frame)
+        if self._clean:
+            self._clean = False
             self._dirty.set()
-        if self.sequence - self._commits.synced >= SYNC_EVERY:
+        if sequence - self._commits.synced >= SYNC_EVERY:
             self._many.set()
         return offset
 
@@ -89,13 +91,13 @@ class Journal:
         self._write_buffer()
         return offset
 
-    async def durable(self) -> None:
+    def durable(self) -> Awaitable[None]:
         """Wait until all that was added so far would survive a power cut.
 
         Raises:
             DiskFull: the disk refuses, now or since earlier.
         """
-        await self._commits.reach(self.sequence)
+        return self._commits.reach(self.sequence)
 
     async def keep_synced(self) -> None:
         """Sync within 50 ms, or 512 entries, what nobody waits for. Ends when the disk fails."""
@@ -105,7 +107,7 @@ class Journal:
                 await self._dirty.wait()
                 with anyio.CancelScope(deadline=due):
                     await self._many.wait()
-                self._dirty, self._many = anyio.Event(), anyio.Event()
+                self._dirty, self._many, self._clean = anyio.Event(), anyio.Event(), True
                 due = anyio.current_time() + SYNC_WITHIN_S
                 await self.durable()
 
@@ -162,18 +164,20 @@ class Journal:
         """One write(2) as a rule. Of a short one that cannot be completed, the whole frames stay in the file."""
         if self.broken is not None:
             os.ftruncate(self.fd, self._written)  # taking back may have been refused, too
-        data = memoryview(b"".join(self._buffer))
+        data = b"".join(self._buffer)
         done = 0
         try:
+            done = os.write(self.fd, data)
             while done < len(data):
                 done += os.write(self.fd, data[done:])
         finally:
-            self._take_back(done)
+            if self._written + done == self.end:  # as a rule
+                self._buffer, self._written = [], self.end
+            else:
+                self._take_back(done)
 
     def _take_back(self, done: int) -> None:
         """Forget what ``done`` bytes hold of the buffer; a torn frame at their end is cut off the file."""
-        if self._written + done == self.end:  # as a rule
-            self._buffer, self._written, done = [], self.end, 0
         while self._buffer and len(self._buffer[0]) <= done:
             size = len(self._buffer.pop(0))
             self._written += size

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, cast
 
 import httptools
 import httpx
+import msgspec
 
 from journeybatch.seal import Seal
 from journeybatch.turnstile import Turnstile
@@ -31,7 +32,7 @@ class Caps(NamedTuple):
     body: int
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True):
     """One whole reply as it was framed. ``latency_s``: seconds from the first byte sent to the last received."""
 
     status: int
@@ -48,6 +49,11 @@ class Stage(IntEnum):
     ALL = 2
 
 
+_ALL = Stage.ALL  # an enumeration looks its names up at each use
+
+CODING = b"content-encoding"
+_AS_LONG = len(CODING)
+
 LOST = (httpx.ConnectError, httpx.WriteError, httpx.ReadError)
 LATE = (httpx.ConnectTimeout, httpx.WriteTimeout, httpx.ReadTimeout)
 
@@ -55,8 +61,9 @@ LATE = (httpx.ConnectTimeout, httpx.WriteTimeout, httpx.ReadTimeout)
 class Lane(asyncio.Protocol):
     """One connection that carries one exchange at a time and never outlives an anomaly.
 
-    ``lost`` is final: the connection is closed or being closed. ``household`` holds the lane until then. Replies of
-    all lanes go to their waiters through one ``turnstile``; errors do at once.
+    ``lost`` is final: the connection is closed or being closed. ``household`` holds the lane until then. ``coded``: the
+    latest reply's body is compressed, or says so. Replies of all lanes go to their waiters through one ``turnstile``;
+    errors do at once.
     """
 
     def __init__(self, caps: Caps, household: set[Lane], turnstile: Turnstile[Reply], seal: Seal | None = None) -> None:
@@ -75,13 +82,14 @@ class Lane(asyncio.Protocol):
         self._sent_at = 0.0
         self._deadline = math.inf
         self._alarm: asyncio.TimerHandle | None = None
+        self._rings_at = math.inf
         self._clear()
 
     def _clear(self) -> None:
         self._status, self._headers, self._body = 0, [], []  # type: tuple[int, Headers, list[bytes]]
         self._received = self._size = 0
         self._limit = self._caps.head
-        self._final = self._whole = self._sound = False
+        self._final = self._whole = self._sound = self.coded = False
 
     # What the transport does with a lane
 
@@ -97,11 +105,13 @@ class Lane(asyncio.Protocol):
         """Hand over a whole request. The future brings its ``Reply``, or raises an ``httpx.TransportError``, also when
         it is past the ``deadline`` (seconds of the loop's clock)."""
         self._clear()
-        self._watch(deadline)
+        self._deadline = deadline
+        if deadline < self._rings_at:
+            self._watch()
         waiting = self._waiting = self._loop.create_future()
         self._sent_at = time.perf_counter()
-        transport = cast(asyncio.Transport, self._transport)
-        self._stage = Stage.ALL  # unless ``pause_writing`` says otherwise while ``write`` runs
+        transport: Any = self._transport
+        self._stage = _ALL  # unless ``pause_writing`` says otherwise while ``write`` runs
         sealed = request if self._seal is None else self._seal.close(request)
         transport.write(sealed)
         if not sealed or transport.is_closing():  # TLS or the kernel refused it
@@ -176,12 +186,12 @@ class Lane(asyncio.Protocol):
         del self._parser  # it holds us as we hold it
 
     def pause_writing(self) -> None:
-        if self._stage is Stage.ALL:
+        if self._stage is _ALL:
             self._stage = Stage.PART
 
     def resume_writing(self) -> None:
         if self._stage is Stage.PART:
-            self._stage = Stage.ALL
+            self._stage = _ALL
 
     # What the parser tells a lane
 
@@ -192,6 +202,8 @@ class Lane(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._final:  # trailers say nothing we use
             self._headers.append((name, value))
+            if len(name) == _AS_LONG and name.lower() == CODING:  # nearly none is as long
+                self.coded = True
 
     def on_headers_complete(self) -> None:
         self._status = self._parser.get_status_code()
@@ -199,6 +211,7 @@ class Lane(asyncio.Protocol):
             if self._status < 100 or self._status == 101:
                 raise httptools.HttpParserError(f"status {self._status}")
             self._headers.clear()
+            self.coded = False
             return
         self._final = True
         caps = self._caps
@@ -215,24 +228,22 @@ class Lane(asyncio.Protocol):
 
     # How an exchange ends
 
-    def _watch(self, deadline: float) -> None:
-        """Keep ``deadline``. To set a timer for each exchange would cost too much: one that was set for an earlier
-        exchange is left alone, and looks again when it rings."""
-        self._deadline = deadline
-        if self._alarm is not None and deadline < self._alarm.when():
+    def _watch(self) -> None:
+        """Keep the deadline, where no alarm rings before it. To set a timer for each exchange would cost too much: one
+        that was set for an earlier exchange is left alone, and looks again when it rings."""
+        if self._alarm is not None:
             self._alarm.cancel()
-            self._alarm = None
-        if self._alarm is None and deadline < math.inf:
-            self._alarm = self._loop.call_at(deadline, self._ring)
+        self._rings_at = self._deadline
+        self._alarm = self._loop.call_at(self._deadline, self._ring)
 
     def _ring(self) -> None:
-        self._alarm = None
+        self._alarm, self._rings_at = None, math.inf
         if self._waiting is None:
             return
         if self._loop.time() >= self._deadline:
             self._fail(LATE[self._stage]("the deadline passed before the reply was whole"))
-        else:
-            self._watch(self._deadline)
+        elif self._deadline < math.inf:
+            self._watch()
 
     def _read(self, data: bytes) -> None:
         if self._waiting is None:  # nobody asked: whatever this is, it must not become somebody's answer
@@ -254,11 +265,12 @@ class Lane(asyncio.Protocol):
 
     def _deliver(self) -> None:
         latency_s = time.perf_counter() - self._sent_at
-        reply = Reply(self._status, self._headers, b"".join(self._body), latency_s)
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        reply = Reply(self._status, self._headers, body, latency_s)
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.done():
             self._turnstile.admit(waiting, reply)
-        if not self._sound or self._stage is not Stage.ALL:
+        if not self._sound or self._stage is not _ALL:
             self.abort()
 
     def _fail(self, error: httpx.TransportError) -> None:
@@ -268,7 +280,7 @@ class Lane(asyncio.Protocol):
             waiting.set_exception(error)
 
     def _ended(self, message: str) -> httpx.TransportError:
-        return httpx.RemoteProtocolError(message) if self._stage is Stage.ALL else LOST[self._stage](message)
+        return httpx.RemoteProtocolError(message) if self._stage is _ALL else LOST[self._stage](message)
 
     def _ends_with_the_connection(self) -> bool:
         """Whether the end of the connection is this reply's proper end: neither length nor chunks were given."""

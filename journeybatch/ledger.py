@@ -56,7 +56,7 @@ class Ledger:
         self._wake()
 
     def _admitted_on(self, price: Price) -> int | None:
-        if not self.fits(price):
+        if self.cap is not None and not self.fits(price):
             return None
         return 0 if self.day is None else self.day.reserve(price.most)
 
@@ -79,7 +79,8 @@ class Ledger:
             self.day.settle(price.most, most, day)
         self.spent += certain
         self.unknown += most - certain
-        self._wake()
+        if self._settled is not None:
+            self._wake()
         return certain, most
 
     def _wake(self) -> None:

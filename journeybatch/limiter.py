@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import random
 
-import anyio
-
 from journeybatch.breaker import Breaker
 from journeybatch.canary import Canary, Rejections
 from journeybatch.concurrency import InFlight
 from journeybatch.entries import Decided
 from journeybatch.errors import STOPS, ApiFailure, JourneybatchError, Outage, RunStopped, WorkerLost
 from journeybatch.gauge import Gauge
+from journeybatch.loops import clock
 from journeybatch.pace import Pace
 from journeybatch.pause import ABSURD_S, Pause
 from journeybatch.records import Completion, Request, Send
@@ -34,6 +33,7 @@ class Limiter:
     """Admission for one run against one endpoint, with no more than ``concurrency`` in flight at a time."""
 
     def __init__(self, concurrency: InFlight, *, requests_per_minute: int | None = None, rng: random.Random) -> None:
+        self._clock = clock()
         self._limit = concurrency.most
         self._window = Gauge(self._limit) if concurrency.auto else Window(self._limit)
         self._breaker = Breaker(several=max(3, min(8, self._limit)))
@@ -83,10 +83,10 @@ class Limiter:
         if self._free:
             if len(self._begun) >= self._limit or not self._window.admits(self._fresh):
                 return 0
-            return self._start(anyio.current_time())
+            return self._start(self._clock())
         if self._closed or len(self._turns):
             return 0
-        now = anyio.current_time()
+        now = self._clock()
         return self.admit(now) if self.due(now) <= now else 0
 
     async def turn(self, attempt: int) -> int:
@@ -130,13 +130,13 @@ class Limiter:
         """From now on at most ``limit`` in flight; what is beyond it may end."""
         self._limit = limit
         self._window.resize(limit)
-        self._turns.call(anyio.current_time())
+        self._turns.call(self._clock())
 
     # -- how an attempt ends: one of these four, once
 
     def succeeded(self, stamp: int, request: Request, wish_s: float | None = None) -> None:
         """It brought a completion, and perhaps the news that for ``wish_s`` seconds no more requests are allowed."""
-        now = anyio.current_time()
+        now = self._clock()
         if wish_s:
             self._pause.extend(now + min(wish_s, ABSURD_S))
             self._look()
@@ -148,7 +148,7 @@ class Limiter:
 
     def failed(self, stamp: int, request: Request, failure: ApiFailure) -> RunStopped | None:
         """It failed: the reason to stop the run, if it is one. May change the failure's ``then`` and ``counted``."""
-        now = anyio.current_time()
+        now = self._clock()
         stop = self._judge(Setback(stamp, request, failure, *self._leave(stamp), now))
         if stop is not None:
             self._close(stop)
@@ -166,7 +166,7 @@ class Limiter:
         self._leave(stamp)
         self._window.failed()
         self._canary.lost(stamp)
-        self._turns.call(anyio.current_time())
+        self._turns.call(self._clock())
 
     # -- what it means
 
@@ -231,20 +231,20 @@ class Limiter:
             self._look()
         self._pause.answered(stamp)
         if stamp > self._since:
-            self._revived(stamp, request, now)
-        if self._pause.over(now):
+            closes = self._breaker.open
+            self._breaker.answered(now, stamp, request)
+            if closes:
+                self._revived(now)
+        if self._pause.until is None or self._pause.over(now):
             self._window.answered(now, self._fresh)
         else:
             self._window.failed()  # what comes in while everybody pauses must not earn a rush after it
 
-    def _revived(self, stamp: int, request: Request, now: float) -> None:
-        closes = self._breaker.open
-        self._breaker.answered(now, stamp, request)
-        if closes:
-            self._since, self._fresh = self._stamp, 0
-            self._window.ramp(RAMP_FROM)
-            self._ramp_until = now + RAMP_S
-            self._look()
+    def _revived(self, now: float) -> None:
+        self._since, self._fresh = self._stamp, 0
+        self._window.ramp(RAMP_FROM)
+        self._ramp_until = now + RAMP_S
+        self._look()
 
     # -- bookkeeping
 

@@ -46,7 +46,8 @@ class Pause:
     def answered(self, stamp: int) -> None:
         """An attempt was answered."""
         # One level only, so that the right length for a server that names none is found and kept.
-        self._level = max(0, self._level - 1)
+        if self._level:
+            self._level -= 1
         if stamp > self._before:
             self._answered, self.fruitless = True, False
 

@@ -96,7 +96,7 @@ class Transcript:
         self._lines += lines_of(attempt, entry, reply, zip(keys, verdicts, strict=True), self._names)
         place = attempt - self._first
         if place >= len(self._part_of):
-            self._part_of.extend([-1] * (place + 1 - len(self._part_of)))
+            self._part_of.extend([-1] * (place + PART - len(self._part_of)))
         self._part_of[place] = len(self._parts)
         if len(self._lines) >= PART:
             self._seal()

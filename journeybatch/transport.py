@@ -1,7 +1,7 @@
 """Bytes over connections: many small POSTs over O(1) lanes, behind httpx's transport interface.
 
-``turnstile.py``, ``lane.py``, this, and what carries requests to workers (``outpost.py``, ``courier.py``, ``fleet.py``)
-are the only files that know asyncio. What an exchange raises says what it may have cost:
+``loops.py``, ``turnstile.py``, ``lane.py``, this, and what carries requests to workers (``outpost.py``, ``courier.py``,
+``fleet.py``) are the only files that know asyncio. What an exchange raises says what it may have cost:
 
 ==================================================  =====================================  ============
 end of the exchange                                 raises                                 may have cost
@@ -41,8 +41,9 @@ from functools import cached_property
 from typing import NamedTuple
 
 import httpx
+import msgspec
 
-from journeybatch.lane import Caps, Lane, Reply
+from journeybatch.lane import CODING, Caps, Lane, Reply
 from journeybatch.proxy import PORTS
 from journeybatch.seal import Seal
 from journeybatch.turnstile import Turnstile
@@ -50,7 +51,6 @@ from journeybatch.turnstile import Turnstile
 Origin = tuple[str, str, int]
 
 DIAL_S = 2.0  # per address while there is another one to try: a broken IPv6 must not eat the deadline
-_CODING = b"content-encoding"
 HEAD = re.compile(
     rb"(?!HEAD |CONNECT )[A-Z]+ [\x21-\x7e]+ HTTP/1\.1\r\n"
     rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [^\r\n\0]*\r\n)*"
@@ -107,7 +107,10 @@ class LaneTransport(httpx.AsyncBaseTransport):
 
     async def exchange(self, target: Target, body: bytes, seconds: float | None) -> Reply:
         """The same without httpx's objects, for who sends to one ``target`` all night; ``seconds``: the deadline."""
-        loop = _asyncio_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError("LaneTransport runs on asyncio or uvloop only, not on trio or without a loop") from None
         if self._closed:
             raise RuntimeError("this transport is closed")
         if seconds is not None and seconds <= 0:
@@ -117,7 +120,8 @@ class LaneTransport(httpx.AsyncBaseTransport):
         lane = self._rested(origin, now) or await self._opened(origin, None if seconds is None else deadline)
         try:
             reply = await lane.send(b"%bContent-Length: %d\r\n\r\n%b" % (target.head, len(body), body), deadline)
-            reply = _unpacked(reply, self._caps.body)
+            if lane.coded:
+                reply = _unpacked(reply, self._caps.body)
         except BaseException:
             lane.abort()
             raise
@@ -196,13 +200,6 @@ class _Whole(httpx.Response):
         return self._whole
 
 
-def _asyncio_loop() -> asyncio.AbstractEventLoop:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        raise RuntimeError("LaneTransport runs on asyncio or uvloop only, not on trio or without a loop") from None
-
-
 def _origin(url: httpx.URL) -> Origin:
     scheme, host = url.scheme, url.raw_host.decode("ascii")
     if scheme not in PORTS or not host:
@@ -250,16 +247,13 @@ def _head(request: httpx.Request) -> bytes:
 
 def _unpacked(reply: Reply, cap: int) -> Reply:
     """``reply`` with its body decoded, at most ``cap`` bytes of it."""
-    codings = [
-        value.strip().lower()
-        for name, value in reply.headers
-        if len(name) == len(_CODING) and name.lower() == _CODING  # nearly none is as long
-    ]
+    codings = [value.strip().lower() for name, value in reply.headers if name.lower() == CODING]
     if not codings:
         return reply
     gone = (b"content-encoding", b"content-length")
     headers = [(name, value) for name, value in reply.headers if name.lower() not in gone]
-    return reply._replace(headers=headers, body=_decoded(reply.body, b",".join(codings), cap))
+    body = _decoded(reply.body, b",".join(codings), cap)
+    return msgspec.structs.replace(reply, headers=headers, body=body)
 
 
 def _decoded(body: bytes, coding: bytes, cap: int) -> bytes:

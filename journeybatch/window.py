@@ -48,7 +48,8 @@ class Window:
 
     def answered(self, now: float, in_flight: int) -> None:
         """One request was answered at ``now``, and so many others were in flight."""
-        self._climb()
+        if self._credit < UNLIMITED:
+            self._climb()
         if self.size < self._limit:
             # The longer nothing was throttled the larger the steps: 1, 2, 3, … a round.
             self._calm += 1 / self.size

@@ -46,9 +46,9 @@ def judge(completion: Completion, *, bills_errors: bool = False) -> Reply:
     """
     if not 200 <= completion.status < 300:
         raise _refused(completion, bills_errors)
-    read = _read_stream if _SSE.match(completion.body) else _read_whole  # the bytes know better than the content type
+    body = completion.body  # which knows better than the content type
     try:
-        return read(completion.body)
+        return _read_stream(body) if body[:1] != b"{" and _SSE.match(body) else _read_whole(body)
     except ApiFailure as failure:
         failure.status = completion.status
         raise

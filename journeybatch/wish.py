@@ -14,6 +14,7 @@ _DATE = re.compile(
 
 LEFT = ("x-ratelimit-remaining-requests", "ratelimit-remaining")
 RESET = ("x-ratelimit-reset-requests", "ratelimit-reset")
+_LEFT = frozenset(LEFT)
 _LIMITS = tuple(zip(LEFT, RESET, strict=True))
 WISHES = ("retry-after", "retry-after-ms", *LEFT, *RESET)
 """All headers that are looked at here."""
@@ -42,8 +43,10 @@ def exhausted_s(headers: Mapping[str, str]) -> float | None:
     """Seconds until the endpoint may be asked again, where it says that no request is left until then: in OpenAI's
     headers (`x-ratelimit-remaining-requests: 0`, `x-ratelimit-reset-requests: 6m0s`) or the IETF's draft
     (`ratelimit-remaining: 0`, `ratelimit-reset: 30`). None where some are left, or nothing is said."""
+    if _LEFT.isdisjoint(headers):  # as a rule
+        return None
     for left, reset in _LIMITS:
-        if left not in headers or headers[left].strip() != "0":  # as a rule
+        if left not in headers or headers[left].strip() != "0":
             continue
         if match := _SPAN.fullmatch(headers.get(reset, "").strip()):
             numbers = (float(each or 0) for each in match.groups())

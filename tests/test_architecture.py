@@ -61,6 +61,7 @@ READING_ORDER = [
     "asking",
     "rendering",
     "seal",
+    "loops",
     "turnstile",
     "lane",
     "proxy",

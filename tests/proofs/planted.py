@@ -57,7 +57,7 @@ PLANTS = (
     Plant("a torn frame is accepted", "frames", " or crc32(buffer[start:end], length) != checksum", "", "power", 800),
     Plant("the stale frames of another time are accepted", "frames", " and frame[0] >= expected", "", "power", 3000),
     Plant(
-        "an intent is forgotten", "accounted", "            journal.append(intent(request, keys))\n", "", "night", 40
+        "an intent is forgotten", "accounted", "            journal.append(intent(request, joined))\n", "", "night", 40
     ),
     Plant(
         "a reply is written after it is read",
