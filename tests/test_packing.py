@@ -67,6 +67,32 @@ def test_only_a_few_packs_are_open_at_a_time():
     assert len(pulled) == OPEN_PACKS + 1, "nothing reads the whole table before the first request"
 
 
+def test_what_all_rows_share_counts_in_every_pack():
+    """The head that rows share, and what is said about packs, leave the less room for rows."""
+    frame, ask, surveyed = asked([f"123456789{n}" for n in range(9)] + ["x"], system="s" * 40)
+    wanted = surveyed.keys.is_not_null()
+    first = Sizing(Limit(9), 20).piece(surveyed, 0, 0)
+    assert first.base == 20 + 40
+
+    def sizes(room):
+        sizing = Sizing(Limit(9, first.base + room), 20)
+        return [len(pack) for pack in sizing.packs(surveyed, 0, prompts([frame], surveyed, ask, 0, wanted))]
+
+    assert sizes(3 * first.characters - 1) == [2] * 5
+    assert sizes(first.characters) == [1] * 10
+
+
+def test_only_steps_that_may_be_packed_are():
+    frame, ask, surveyed = asked(["a", "b", "c"])
+    sizing = Sizing(Limit(9), steps=frozenset({1}))
+    assert sizing.piece(surveyed, 0, 0) == ALONE
+    packs = sizing.packs(surveyed, 0, prompts([frame], surveyed, ask, 0, surveyed.keys.is_not_null()))
+    assert [len(pack) for pack in packs] == [1, 1, 1]
+    sizing = Sizing(Limit(9), steps=frozenset({0}))
+    packs = sizing.packs(surveyed, 0, prompts([frame], surveyed, ask, 0, surveyed.keys.is_not_null()))
+    assert [len(pack) for pack in packs] == [3]
+
+
 def test_what_needs_no_company_goes_at_once():
     assert list(group([(ALONE, 1), (Piece("k", 2), 2), (ALONE, 3), (Piece("k", 2), 4)])) == [[1], [3], [2, 4]]
 

@@ -1,0 +1,1 @@
+SAME: dict[tuple[str, str, str], str] = {}
