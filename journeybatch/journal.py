@@ -136,7 +136,6 @@ class Journal:
             os.close(self.fd)
 
     def _write_all(self) -> int:
-        self.check()
         self._write_buffer()
         self.check()
         return self.sequence
@@ -186,7 +185,6 @@ class Journal:
             self.broken = error
         _drop_ballast(self.path.parent)
         self._dirty.set()
-        self._many.set()
 
 
 def open_journal(directory: Path, sync: Sync | None = None) -> Journal:

@@ -101,7 +101,7 @@ def test_a_new_directory_and_its_journal_are_private(tmp_path):
 
 def test_the_ballast_is_private_and_there_only_while_the_journal_is_open(tmp_path):
     journal = open_journal(tmp_path)
-    assert (tmp_path / BALLAST).stat().st_size == BALLAST_BYTES
+    assert (tmp_path / BALLAST).stat().st_size == BALLAST_BYTES == 4 * 2**20
     assert (tmp_path / BALLAST).stat().st_blocks * 512 >= BALLAST_BYTES  # room that is really taken
     assert stat.S_IMODE((tmp_path / BALLAST).stat().st_mode) == 0o600
     journal.close()
@@ -401,6 +401,7 @@ def test_a_directory_moved_aside_while_its_lock_is_taken_is_made_anew(tmp_path, 
     monkeypatch.setattr(module.fcntl, "flock", move_once)
     journal = open_journal(directory)
     assert os.path.samestat(os.fstat(journal.fd), (directory / "journal").stat())
+    assert not locked(tmp_path / "aside" / "journal"), "whoever has it now may use it"
     journal.close()
 
 

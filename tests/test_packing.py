@@ -69,7 +69,7 @@ def test_only_a_few_packs_are_open_at_a_time():
 
 def test_what_all_rows_share_counts_in_every_pack():
     """The head that rows share, and what is said about packs, leave the less room for rows."""
-    frame, ask, surveyed = asked([f"123456789{n}" for n in range(9)] + ["x"], system="s" * 40)
+    frame, ask, surveyed = asked([f"thing {n}" for n in range(10)], system="s" * 40)
     wanted = surveyed.keys.is_not_null()
     first = Sizing(Limit(9), 20).piece(surveyed, 0, 0)
     assert first.base == 20 + 40

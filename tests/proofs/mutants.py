@@ -26,13 +26,13 @@ from typing import Any
 
 from proofs.checker import Broken
 from proofs.equivalents import SAME
-from proofs.mutations import MODULES, PACKAGE, Mutant, code, mutants, sample
+from proofs.mutations import MODULES, PACKAGE, Mutant, code, sample
 from proofs.spread import spread
 
 ROOT = PACKAGE.parent
 FLOWS = ("test_flows_run", "test_flows_credits", "test_flows_money", "test_flows_crash")
 TESTS = {
-    "journal": ("test_journal", "test_accounted", "test_flows_crash"),
+    "journal": ("test_journal", "test_compaction", "test_accounted", "test_flows_crash"),
     "ledger": ("test_ledger", "test_accounted"),
     "accounted": ("test_accounted", "test_flows_credits", "test_transcript"),
     "retry": ("test_retry", "test_simulation"),
@@ -41,6 +41,7 @@ TESTS = {
     "answers": ("test_answers", "test_reading"),
 }
 """Which tests have to notice, those first that take the least."""
+QUIETLY = ("-x", "-q", "-p", "no:warnings", "--hypothesis-seed=0", "--hypothesis-profile=patient")
 PATIENCE_S = 150.0
 ENOUGH = 0.9
 LIBRARIES = ("anyio", "hypothesis.stateful", "httpx", "httptools", "jsonschema", "minijinja", "msgspec", "polars")
@@ -68,14 +69,20 @@ class _Finder:
 
 def _run(mutant: Mutant, tests: tuple[str, ...]) -> int:
     """Run tests on a mutant, in a forked process. Returns pytest's exit code."""
+    import hypothesis
     import pytest
 
+    hypothesis.settings.register_profile("patient", deadline=None)  # a machine that is busy notices nothing
     sys.meta_path.insert(0, _Finder(mutant))  # type: ignore[arg-type]
     sys.path.insert(0, str(ROOT / "tests"))
     os.chdir(ROOT)
     files = [name if Path(name).is_absolute() else f"tests/{name}.py" for name in tests]
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        return int(pytest.main(["-x", "-q", "-p", "no:warnings", "--hypothesis-seed=0", *files]))
+        return int(
+            pytest.main(
+                ["-x", "-q", "-p", "no:warnings", "--hypothesis-seed=0", "--hypothesis-profile=patient", *files]
+            )
+        )
 
 
 def killed(mutant: Mutant, tests: tuple[str, ...] = ()) -> bool:
@@ -162,6 +169,6 @@ if __name__ == "__main__":
     given.add_argument("--only", default="", help="a text that stands in what is told of a mutant")
     given.add_argument("--tests", nargs="+", default=(), help="instead of the module's own; names, or absolute paths")
     asked = given.parse_args()
-    wanted = [each for each in sample(asked.number, asked.seed, tuple(asked.modules) or MODULES)]
-    for each in survivors([one for one in wanted if asked.only in _told(one)], tuple(asked.tests)):
+    drawn = sample(asked.number, asked.seed, tuple(asked.modules) or MODULES)
+    for each in survivors([one for one in drawn if asked.only in _told(one)], tuple(asked.tests)):
         print(f"{'the same' if each.name in SAME else 'survived'}: {_told(each)}", flush=True)

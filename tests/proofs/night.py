@@ -8,100 +8,25 @@ cap is changed between runs. The same seed is the same night.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import random
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
-import anyio
-import anyio.to_thread
-import httpx
-import trio
-from trio.testing import MockClock
-
-from journeybatch import accounted, api, journal, progress, wire
 from journeybatch.directory import read_directory
 from journeybatch.emulator import Emulator, Faults
 from journeybatch.emulator.answer_key import AnswerKey
 from journeybatch.emulator.faults import Outage, Uniform
-from journeybatch.emulator.transport import EmulatorTransport
 from journeybatch.errors import JourneybatchError
 from journeybatch.history import History
+from proofs.cascade import Cascaded
 from proofs.checker import Broken
+from proofs.fate import DEATHS, HOUR, Fatal, Fate
 from proofs.power import folder, in_process
-from proofs.recorder import Recorder
-from proofs.world import CHEAP, STRONG, World, answer
+from proofs.virtual import bury, run_virtually, virtual
+from proofs.world import CHEAP, STRONG, World
 
-DECLINED = "I'm sorry, but I can't help with that."
 SLIPS = ("pack_drop", "pack_double", "pack_invent", "pack_swap_id", "pack_reorder", "pack_garble", "prose")
-DEATHS = {"disk": 90, "request": 20, "reply": 20, "bug": 20}
-"""What can end a process, and at which of its turns at the latest."""
-HOUR = 3600.0
-
-
-class Killed(BaseException):
-    """The process is dead from here on: nothing that it does reaches the disk or the network any more."""
-
-
-class Fate:
-    """What befalls one process: the ``death`` comes with the so-manieth call to the disk, request or reply; or a bug
-    of ours with the so-manieth reply that is read. The disk is full from the ``full``-th call on."""
-
-    def __init__(self, death: tuple[str, int] | None, full: int | None) -> None:
-        self.death, self.full = death, full
-        self.dead = False
-        self.calls = 0
-        self.turns = {"disk": 0, "request": 0, "reply": 0, "bug": 0}
-        self.delivered = 0
-
-    def meet(self, what: str) -> None:
-        """Raises Killed if this is the hour, and ever after."""
-        self.turns[what] += 1
-        if self.dead or self.death == (what, self.turns[what]):
-            self.dead = True
-            raise Killed
-
-    @property
-    def stumbled(self) -> bool:
-        """Whether the bug has shown."""
-        return self.death is not None and self.death[0] == "bug" and self.turns["bug"] >= self.death[1]
-
-    def read(self, *given: Any, **named: Any) -> Any:
-        """What stands where a reply is judged."""
-        self.turns["bug"] += 1
-        if self.death == ("bug", self.turns["bug"]):
-            raise ZeroDivisionError("a bug in a parser")
-        return wire.judge(*given, **named)
-
-    def disk(self, call: str, _: str) -> None:
-        self.meet("disk")
-        self.calls += call in ("write", "fsync")
-        if self.full is not None and self.calls > self.full and call in ("write", "fsync"):
-            raise OSError(28, "No space left on device")
-
-
-class Fatal(EmulatorTransport):
-    """The emulator, for a process with a fate; no request may arrive that takes the bill over the cap."""
-
-    def __init__(self, emulator: Emulator, fate: Fate, cap: int | None) -> None:
-        super().__init__(emulator)
-        self.fate, self.cap = fate, cap
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if request.method != "POST":
-            return await super().handle_async_request(request)
-        self.fate.meet("request")
-        response = await super().handle_async_request(request)
-        if self.cap is not None and self.emulator.billed > self.cap:
-            raise Broken(f"the bill is {self.emulator.billed}, over the cap of {self.cap}")
-        self.fate.meet("reply")
-        self.fate.delivered += 1
-        return response
 
 
 class Night(NamedTuple):
@@ -110,34 +35,6 @@ class Night(NamedTuple):
     processes: int
     killed: int
     requests: int
-
-
-class Cascaded(World):
-    """A world whose cheap model declines every fourth question."""
-
-    @staticmethod
-    def told(texts: Any) -> list[dict[str, str]]:
-        return [{"question": text, CHEAP: cheap(text), STRONG: answer(text, STRONG)} for text in texts]
-
-    def judge(self, bill: Any, **terms: Any) -> Any:
-        from proofs.checker import Evidence, judge
-
-        said = {CHEAP: cheap, STRONG: lambda text: answer(text, STRONG)}
-        return judge(
-            Evidence(
-                table=self.table,
-                output=self.output,
-                bill=bill,
-                right=lambda row, model: {
-                    "response": said[STRONG if int(row["text"][6:10]) % 4 == 0 else model](row["text"])
-                },
-                **terms,
-            )
-        )
-
-
-def cheap(text: str) -> str:
-    return DECLINED if int(text[6:10]) % 4 == 0 else answer(text, CHEAP)
 
 
 def live_through(path: Path, seed: int) -> Night:
@@ -221,7 +118,7 @@ def process(
         "yes": True,
         "retry_failed": peace,
     }
-    with _virtual(world, fate, rng):
+    with virtual(world, fate, rng):
         try:
             report = run_virtually(job, options, rng.randrange(1 << 30))
         except BaseException as error:
@@ -231,7 +128,7 @@ def process(
                 raise Broken(f"{error!r} got out") from error
             report = None
         finally:
-            _bury(world)
+            bury(world)
     if report is not None and peace and report.exit_code not in (0, 1):
         raise Broken(f"in peace it ends with {report.exit_code}: {report.message}")
     history = _check_books(world, emulator)
@@ -241,70 +138,6 @@ def process(
     if peace and history is not None and history.unjudged:
         raise Broken(f"{len(history.unjudged)} replies stand in the journal, unsettled")
     return fate.dead
-
-
-def run_virtually(job: dict[str, Any], options: dict[str, Any], seed: int) -> Any:
-    """``api.run`` on trio's mock clock. Raises what it raises."""
-
-    async def main() -> Any:
-        with anyio.fail_after(100 * HOUR):  # a lost wake-up would let virtual time run up to here
-            return await api.run_async(job, **options)
-
-    trio._core._run._r.seed(seed)  # the order in which trio runs what is ready
-    try:
-        return anyio.run(main, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)})
-    except BaseExceptionGroup as group:
-        broken = group.subgroup(Broken)
-        if broken is not None:
-            raise next(_leaves(broken)) from None
-        raise
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
-
-
-@contextlib.contextmanager
-def _virtual(world: World, fate: Fate, rng: random.Random) -> Iterator[None]:
-    """A disk that takes virtual time to sync, and a wall clock that jumps."""
-    started, real, jumps = time.time(), time.time, random.Random(rng.randrange(1 << 30))
-    offset = [rng.choice((0.0, 0.0, 86_400.0, -86_400.0))]
-
-    async def beside(deed: Any, *given: Any, **_: Any) -> Any:
-        await anyio.sleep(jumps.choice((0.0, 0.001, 0.2)))
-        return deed(*given)
-
-    def clock() -> float:
-        try:
-            now = trio.current_time() if trio.lowlevel.in_trio_run() else 0.0
-        except RuntimeError:
-            now = 0.0
-        if jumps.random() < 0.001:
-            offset[0] += jumps.choice((-3600.0, 3600.0))
-        return started + now + offset[0]
-
-    assert real is not clock
-    with (
-        Recorder(world.output, fate.disk).recording(),
-        patch.object(accounted, "judge", fate.read),
-        patch.object(anyio.to_thread, "run_sync", beside),
-        patch.object(time, "time", clock),
-        patch.object(journal, "LOCK_PAUSES_S", (0.0,)),
-        patch.object(progress, "EVERY_S", 60.0),
-    ):
-        yield
-
-
-def _bury(world: World) -> None:
-    """Close what a dead process left open, as the kernel does; its lock goes with it."""
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{name}").startswith(str(world.output)):
-                os.close(int(name))
 
 
 def _check_books(world: World, emulator: Emulator) -> History | None:
