@@ -67,6 +67,12 @@ def test_only_a_few_packs_are_open_at_a_time():
     assert len(pulled) == OPEN_PACKS + 1, "nothing reads the whole table before the first request"
 
 
+def test_what_goes_alone_hurries_no_pack_that_waits_for_company():
+    waiting = [(Piece(n, 2), n) for n in range(OPEN_PACKS)]
+    packs = list(group([*waiting, (ALONE, "alone"), *waiting]))
+    assert packs == [["alone"], *([n, n] for n in range(OPEN_PACKS))]
+
+
 def test_what_all_rows_share_counts_in_every_pack():
     """The head that rows share, and what is said about packs, leave the less room for rows."""
     frame, ask, surveyed = asked([f"thing {n}" for n in range(10)], system="s" * 40)

@@ -12,6 +12,11 @@ FROZEN = "Nobody changes such a value; that it is frozen keeps it so."
 CHOSEN = "A figure that was chosen: one more does as well."
 
 SAME: dict[tuple[str, str, str], str] = {
+    (
+        "journal",
+        "open_journal",
+        "history.size > history.end → history.size >= history.end",
+    ): "A file that is cut where it ends stays as it is.",
     ("ledger", "Ledger._admitted_on", "0 → 1"): "Without a cap of the day nobody asks which day it is.",
     ("accounted", "accounted.settle", "0 → 1"): "A verdict that the error's kind tells is written down a second time.",
     (
@@ -33,6 +38,8 @@ SAME: dict[tuple[str, str, str], str] = {
     ("packing", "Sizing", "True → False"): FROZEN,
     ("packing", "Wording", "True → False"): FROZEN,
     ("packing", "OPEN_PACKS", "8 → 9"): CHOSEN,
+    ("packing", "CHARACTERS", "100000 → 100001"): CHOSEN,
+    ("packing", "Sizing", "0 → 1"): "Every job says how much it is.",
     (
         "packing",
         "group",
@@ -43,6 +50,11 @@ SAME: dict[tuple[str, str, str], str] = {
         "Sizing.packs",
         "self.limit.rows <= 1 or not self._packs(step) → self.limit.rows <= 1 and (not self._packs(step))",
     ): "It saves time: what goes alone goes alone in `group`, too.",
+    (
+        "packing",
+        "Sizing.piece",
+        "self.limit.rows <= 1 → self.limit.rows < 1",
+    ): "It saves time: of pieces that are one to a pack, each goes alone in `group`.",
     ("answers", "Contract.identity", "True → False (2)"): "The names come in one order as it is.",
 }
 """By module, place and change."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -58,11 +60,14 @@ class Fate:
 
 
 class Fatal(EmulatorTransport):
-    """The emulator, for a process with a fate; no request may arrive that takes the bill over the cap."""
+    """The emulator, for a process with a fate; no request may arrive that takes the bill over the cap, or over
+    ``most_by_now``, which the days so far allow."""
 
-    def __init__(self, emulator: Emulator, fate: Fate, cap: int | None) -> None:
+    def __init__(
+        self, emulator: Emulator, fate: Fate, cap: int | None, most_by_now: Callable[[], float] = lambda: math.inf
+    ) -> None:
         super().__init__(emulator)
-        self.fate, self.cap = fate, cap
+        self.fate, self.cap, self.most_by_now = fate, cap, most_by_now
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.method != "POST":
@@ -71,6 +76,8 @@ class Fatal(EmulatorTransport):
         response = await super().handle_async_request(request)
         if self.cap is not None and self.emulator.billed > self.cap:
             raise Broken(f"the bill is {self.emulator.billed}, over the cap of {self.cap}")
+        if self.emulator.billed > self.most_by_now():
+            raise Broken(f"the bill is {self.emulator.billed}, and the days so far allow {self.most_by_now()}")
         self.fate.meet("reply")
         self.fate.delivered += 1
         return response

@@ -136,24 +136,25 @@ def noticed(places: range, number: int, seed: int, until: float) -> list[tuple[M
 
 def prove(number: int, seed: int, limit_s: float = 3e5) -> tuple[int, str]:
     """Make so many mutants, as far as ``limit_s`` goes. Returns their number, and how many were noticed by module.
-    Raises Broken where that is less than nine of ten, or where the tests of a module notice whatever there is."""
+    Raises Broken where of those that make a difference fewer than nine of ten were, or where the tests of a module
+    notice whatever there is."""
     number = len(sample(number, seed))
-    died, tried, unexplained = Counter[str](), Counter[str](), 0
+    died, tried, same = Counter[str](), Counter[str](), 0
     for found in spread(noticed, range(number), 8, number, seed, time.time() + limit_s):
         for mutant, seen in found:
             tried[mutant.module] += 1
             died[mutant.module] += seen
+            same += mutant.name in SAME
             if not seen and mutant.name not in SAME:
-                unexplained += 1
                 print(f"survived: {_told(mutant)}", file=sys.stderr, flush=True)
-    sound = [module for module in tried if module in died and died[module] == tried[module]]
-    if failing := [module for module in sound if not any(survivors([untouched(module)]))]:
+    zealous = [module for module in tried if died[module] == tried[module]]
+    if failing := [module for module in zealous if not any(survivors([untouched(module)]))]:
         raise Broken(f"the tests of {', '.join(failing)} fail without any change")
     made, seen = sum(tried.values()), sum(died.values())
     said = ", ".join(f"{module} {died[module]}/{tried[module]}" for module in MODULES if tried[module])
-    if seen < ENOUGH * made:
+    if seen < ENOUGH * (made - same):
         raise Broken(f"seed {seed}: {seen} of {made} mutants were noticed: {said}")
-    rest = f"of the others, {made - seen - unexplained} make no difference and {unexplained} are not explained"
+    rest = f"of the others {same} [make no difference](mutants.md), {made - seen - same} are not explained"
     return made, f"{seen} noticed ({100 * seen / made:.0f} %): {said}; {rest}"
 
 

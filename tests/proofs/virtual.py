@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 import time
@@ -20,6 +21,8 @@ from proofs.checker import Broken
 from proofs.fate import HOUR, Fate
 from proofs.recorder import Recorder
 from proofs.world import World
+
+DAY_S = 86_400.0
 
 
 def run_virtually(job: dict[str, Any], options: dict[str, Any], seed: int) -> Any:
@@ -47,9 +50,25 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
+class Wall:
+    """What the wall clock has shown over all processes: the ``earliest`` and the ``latest`` (Unix seconds), and the
+    ``days`` that a book counts by which no day comes again."""
+
+    def __init__(self) -> None:
+        self.latest = 0.0
+        self.earliest = math.inf
+        self.days: set[int] = set()
+
+    def show(self, now: float) -> float:
+        self.earliest, self.latest = min(self.earliest, now), max(self.latest, now)
+        self.days.add(int(self.latest // DAY_S))
+        return now
+
+
 @contextlib.contextmanager
-def virtual(world: World, fate: Fate, rng: random.Random) -> Iterator[None]:
-    """A disk that takes virtual time to sync, and a wall clock that jumps."""
+def virtual(world: World, fate: Fate, rng: random.Random, wall: Wall | None = None) -> Iterator[None]:
+    """A disk that takes virtual time to sync, and a ``wall`` clock that jumps."""
+    seen = wall or Wall()
     started, real, jumps = time.time(), time.time, random.Random(rng.randrange(1 << 30))
     offset = [rng.choice((0.0, 0.0, 86_400.0, -86_400.0))]
 
@@ -64,7 +83,7 @@ def virtual(world: World, fate: Fate, rng: random.Random) -> Iterator[None]:
             now = 0.0
         if jumps.random() < 0.001:
             offset[0] += jumps.choice((-3600.0, 3600.0))
-        return started + now + offset[0]
+        return seen.show(started + now + offset[0])
 
     assert real is not clock
     with (
