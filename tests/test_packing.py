@@ -84,6 +84,7 @@ def test_what_all_rows_share_counts_in_every_pack():
         sizing = Sizing(Limit(9, first.base + room), 20)
         return [len(pack) for pack in sizing.packs(surveyed, 0, prompts([frame], surveyed, ask, 0, wanted))]
 
+    assert sizes(3 * first.characters) == [3, 3, 3, 1]
     assert sizes(3 * first.characters - 1) == [2] * 5
     assert sizes(first.characters) == [1] * 10
 

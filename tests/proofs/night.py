@@ -97,6 +97,9 @@ class Scene:
             samples=self.samples,
             lent=[record.as_json() for record in self.lent],
         )
+        keys = pq.read_table(self.world.output / "results.parquet", columns=["jb_key"])["jb_key"].to_pylist()
+        if len(set(keys)) != len({row["text"] for row in self.world.table}) * self.samples:
+            raise Broken(f"{len(set(keys))} keys for {len(self.world.table)} rows, {self.samples} times each")
         if self.ages:
             self._check_age()
         if self.lender is not None and self.samples == 1 and (young or not self.ages):
