@@ -318,11 +318,11 @@ OPEN = """
 
 def test_a_second_run_gets_locked_at_once_also_in_the_same_process(tmp_path):
     journal = open_journal(tmp_path)
-    began, held = time.monotonic(), len(os.listdir("/dev/fd"))
+    began, held = time.monotonic(), len([*Path("/dev/fd").iterdir()])
     with pytest.raises(RunLocked, match="another run") as refusal:
         open_journal(tmp_path)
     assert time.monotonic() - began < 1
-    assert len(os.listdir("/dev/fd")) == held
+    assert len([*Path("/dev/fd").iterdir()]) == held
     assert refusal.value.exit_code == 4
     assert (tmp_path / BALLAST).exists()  # the loser takes nothing from the winner
     journal.close()
