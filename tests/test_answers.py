@@ -369,6 +369,12 @@ def test_a_schemas_properties_become_columns():
     assert SCHEMA.columns() == dict(zip(ORDER["properties"], kinds, strict=True))
 
 
+def test_the_order_in_which_a_schema_is_written_decides_nothing():
+    turned = {key: ORDER[key] for key in reversed(ORDER)}
+    turned["properties"] = dict(reversed(ORDER["properties"].items()))
+    assert schema_contract(turned).identity == SCHEMA.identity
+
+
 def test_a_reply_is_read_by_a_schema():
     reply = {"size": " s", "count": None, "price": "2.5", "paid": "true", "tags": ["x"], "ids": [1.0], "more": 1}
     nested = {"address": {"city": "Zürich"}, "mixed": "x", "any": [1, None]}

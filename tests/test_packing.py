@@ -148,6 +148,15 @@ def test_a_body_is_told_how_many_rows_it_is_for():
     assert [wording.write(alone[:rows], 1) for rows in (1, 2, 3)] == [b"1", b"2", b"3"]
 
 
+def test_a_pack_says_what_its_rows_share_once_and_first():
+    frame, ask, surveyed = asked(["a", "b"])
+    pack = [prompt for _, prompt in prompts([frame], surveyed, ask, 0, surveyed.keys.is_first_distinct())]
+    said = []
+    Wording(lambda messages, _: said.extend(messages) or b"", "", b"journal1").write(pack, 1)
+    assert (said[0].role, "Be terse." in said[0].content) == ("system", True)
+    assert sum(message.content.count("Be terse.") for message in said) == 1
+
+
 def test_samples_of_a_row_never_meet_in_a_pack():
     frame, ask, surveyed = asked(["a", "b", "c"], samples=3)
     packs = Sizing(Limit(9)).packs(surveyed, 0, prompts([frame], surveyed, ask, 0, surveyed.keys.is_not_null()))

@@ -171,5 +171,7 @@ if __name__ == "__main__":
     given.add_argument("--tests", nargs="+", default=(), help="instead of the module's own; names, or absolute paths")
     asked = given.parse_args()
     drawn = sample(asked.number, asked.seed, tuple(asked.modules) or MODULES)
-    for each in survivors([one for one in drawn if asked.only in _told(one)], tuple(asked.tests)):
+    tried = [one for one in drawn if asked.only in _told(one)]
+    for each in survivors(tried, tuple(asked.tests)):
         print(f"{'the same' if each.name in SAME else 'survived'}: {_told(each)}", flush=True)
+    print(f"{len(tried)} tried")
