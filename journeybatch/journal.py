@@ -98,7 +98,7 @@ class Journal:
         await self._commits.reach(self.sequence)
 
     async def keep_synced(self) -> None:
-        """Sync within 50 ms, or 512 entries, what nobody waits for. Ends when the disk fails."""
+        """Sync within 50 ms, or 512 entries, what nobody waits for. Ends with a sync that fails, or cancelled."""
         due = -math.inf
         with suppress(DiskFull):
             while self.broken is None:
@@ -184,7 +184,6 @@ class Journal:
         if self.broken is None:
             self.broken = error
         _drop_ballast(self.path.parent)
-        self._dirty.set()
 
 
 def open_journal(directory: Path, sync: Sync | None = None) -> Journal:

@@ -39,6 +39,22 @@ def test_a_limit_of_failures_counts_each_row_that_failed_or_is_answered_once(flo
     assert answered > 0
 
 
+def test_what_is_shown_while_a_run_is_at_work_is_what_the_results_say(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow.write([f"thing {n % 20}" for n in range(50)])
+    flow.emulator = Emulator(faults=Faults(seed=4, statuses={422: 0.3}))
+    shown, reported = [], dispatch.reported
+    monkeypatch.setattr(
+        dispatch, "reported", lambda numbers, *more: (shown.append(numbers), reported(numbers, *more))[1]
+    )
+    flow.run(limits={"failures": "100%"})
+    states = flow.results()["jb_status"].to_list()
+    assert (shown[0].answered, shown[0].failed) == (states.count("answered"), states.count("failed"))
+    assert shown[0].failed > 2
+    assert shown[0].reused == flow.summary()["rows"]["reused"] > 2
+
+
 def test_a_good_answer_is_no_failure_where_bad_ones_are_asked_again(flow: Flow) -> None:
     flow.write([f"thing {n}" for n in range(60)])
     parrot = Parrot(lambda task, _: {"mood": "good"})

@@ -117,7 +117,7 @@ def asked(texts, *, samples=1, system="Be terse."):
 ROWS = st.lists(st.text("ab\n\"é\x01'", max_size=120), min_size=1, max_size=60)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(ROWS, st.integers(1, 7), st.integers(400, 3000), st.integers(1, 3), st.data())
 def test_the_plan_counts_what_is_sent_and_what_is_sent_fits(texts, rows, characters, samples, data):
     frame, ask, surveyed = asked(texts, samples=samples)
@@ -174,7 +174,10 @@ def test_a_prompt_that_the_assistant_ends_is_asked_alone():
     frame = pl.DataFrame({"text": ["a", "b"]})
     ask = Ask([Subject("p", (("m", {}),), (("user", "{{ text }}"), ("assistant", "{")))], ("text",))
     surveyed = survey([frame], ask, packs=True)
-    assert pack_counter(surveyed, Sizing(Limit(9)))(0, surveyed.keys.is_not_null()) == 2
+    wanted = surveyed.keys.is_not_null()
+    assert pack_counter(surveyed, Sizing(Limit(9)))(0, wanted) == 2
+    packs = Sizing(Limit(9)).packs(surveyed, 0, prompts([frame], surveyed, ask, 0, wanted))
+    assert [len(pack) for pack in packs] == [1, 1]
 
 
 def test_max_tokens_are_asked_for_as_many_rows_as_there_are():

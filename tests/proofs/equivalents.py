@@ -56,6 +56,7 @@ SAME: dict[tuple[str, str, str], str] = {
         "self.limit.rows <= 1 → self.limit.rows < 1",
     ): "It saves time: of pieces that are one to a pack, each goes alone in `group`.",
     ("packing", "Wording.write", "0 → 1 (2)"): "The heads of a pack's prompts are all the same.",
+    ("answers", "READING", "2 → 3"): "A number for this way of reading: another one names it as well.",
     ("answers", "Contract.identity", "True → False (2)"): "The names come in one order as it is.",
 }
 """By module, place and change."""
