@@ -272,4 +272,4 @@ def _lay_ballast(directory: Path) -> None:
 
 def _drop_ballast(directory: Path) -> None:
     with suppress(OSError):
-        (directory / BALLAST).unlink(missing_ok=True)
+        (directory / BALLAST).unlink()

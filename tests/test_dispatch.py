@@ -6,13 +6,14 @@ import re
 import time
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from conftest import BASE_URL, Flow
 from parrot import Parrot
 from test_flows_money import Account
 
-from journeybatch import dispatch, tuning
+from journeybatch import dispatch, journal, tuning
 from journeybatch.emulator import Emulator, Faults
 from journeybatch.emulator.faults import Uniform
 from journeybatch.emulator.transport import EmulatorTransport
@@ -97,6 +98,24 @@ def test_a_charge_that_comes_within_two_seconds_cries_no_wolf(flow: Flow, monkey
 
     assert flow.run({"transport": Account(flow.emulator, tell)}).exit_code == 0
     assert flow.summary()["credits"]["reconciliation"]["verdict"] == "agrees"
+
+
+def test_a_reply_is_synced_while_others_are_still_under_way(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each intent takes what was written before it along; the last replies have only the clock."""
+    replies, synced, fdatasync = [], [], journal.fdatasync
+    monkeypatch.setattr(journal, "fdatasync", lambda fd: (synced.append(len(replies)), fdatasync(fd))[1])
+
+    class Slow(EmulatorTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            response = await super().handle_async_request(request)
+            if b"thing 2" in request.content:
+                await anyio.sleep(1)
+                assert synced.count(2), "two replies are there since a second, and not one sync"
+            replies.extend([request] * (request.method == "POST"))
+            return response
+
+    flow.write([f"thing {n}" for n in range(3)])
+    assert flow.run({"transport": Slow(flow.emulator)}, api={"base_url": BASE_URL}).exit_code == 0
 
 
 def test_a_wish_is_granted_while_the_run_is_at_work(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:

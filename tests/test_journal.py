@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -326,6 +327,14 @@ def test_a_second_run_gets_locked_at_once_also_in_the_same_process(tmp_path):
     assert refusal.value.exit_code == 4
     assert (tmp_path / BALLAST).exists()  # the loser takes nothing from the winner
     journal.close()
+    open_journal(tmp_path).close()
+
+
+def test_a_look_at_the_lock_that_lasts_a_moment_turns_no_run_away(tmp_path):
+    open_journal(tmp_path).close()
+    fd = os.open(tmp_path / "journal", os.O_RDONLY)
+    module.fcntl.flock(fd, module.fcntl.LOCK_SH)  # as ``locked`` does
+    threading.Timer(0.03, os.close, [fd]).start()
     open_journal(tmp_path).close()
 
 
