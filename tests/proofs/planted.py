@@ -84,14 +84,12 @@ def seen(number: int, seed: int) -> str | None:
 
 def caught(number: int, seed: int) -> str | None:
     """``seen``, in a process of its own. Raises RuntimeError if that ends badly."""
-    done = subprocess.run(
-        [sys.executable, "-m", "proofs.planted", str(number), str(seed)],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    told = [sys.executable, "-m", "proofs.planted", str(number), str(seed)]
+    here, patience = Path(__file__).parent.parent, 600
+    try:
+        done = subprocess.run(told, cwd=here, capture_output=True, text=True, check=False, timeout=patience)
+    except subprocess.TimeoutExpired:
+        raise Broken(f"{PLANTS[number].what}: its proof has no end within {patience} s") from None
     if done.returncode:
         raise RuntimeError(f"{PLANTS[number].what}: {done.stderr[-2000:]}")
     return done.stdout.strip() or None

@@ -16,7 +16,7 @@ import anyio.to_thread
 import trio
 from trio.testing import MockClock
 
-from journeybatch import accounted, api, journal, progress
+from journeybatch import accounted, api, journal, progress, tuning
 from proofs.checker import Broken
 from proofs.fate import HOUR, Fate
 from proofs.recorder import Recorder
@@ -93,6 +93,7 @@ def virtual(world: World, fate: Fate, rng: random.Random, wall: Wall | None = No
         patch.object(time, "time", clock),
         patch.object(journal, "LOCK_PAUSES_S", (0.0,)),
         patch.object(progress, "EVERY_S", 60.0),
+        patch.object(tuning, "EVERY_S", 600.0),  # nobody has wishes, and looking for them fills hours of waiting
     ):
         yield
 
