@@ -100,7 +100,7 @@ class Journal:
         return self._commits.reach(self.sequence)
 
     async def keep_synced(self) -> None:
-        """Sync within 50 ms, or 512 entries, what nobody waits for. Ends when the disk fails."""
+        """Sync within 50 ms, or 512 entries, what nobody waits for. Ends with a sync that fails, or cancelled."""
         due = -math.inf
         with suppress(DiskFull):
             while self.broken is None:
@@ -138,7 +138,6 @@ class Journal:
             os.close(self.fd)
 
     def _write_all(self) -> int:
-        self.check()
         self._write_buffer()
         self.check()
         return self.sequence
@@ -189,8 +188,6 @@ class Journal:
         if self.broken is None:
             self.broken = error
         _drop_ballast(self.path.parent)
-        self._dirty.set()
-        self._many.set()
 
 
 def open_journal(directory: Path, sync: Sync | None = None) -> Journal:
@@ -279,4 +276,4 @@ def _lay_ballast(directory: Path) -> None:
 
 def _drop_ballast(directory: Path) -> None:
     with suppress(OSError):
-        (directory / BALLAST).unlink(missing_ok=True)
+        (directory / BALLAST).unlink()

@@ -27,7 +27,7 @@ Body = Callable[[Sequence[Message], int], bytes]
 class Limit(msgspec.Struct, frozen=True):
     """How many prompts, and characters of them, one request may carry."""
 
-    rows: int = 1
+    rows: int
     characters: int = CHARACTERS
 
 

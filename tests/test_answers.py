@@ -159,6 +159,30 @@ def test_a_value_that_does_not_fit_is_invalid_and_its_field_is_named(field, valu
         fields_contract({"this one": field}).read(f'{{"this one": {value}}}')
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ({"a": 1}, "an object"),
+        ([1], "a list"),
+        (10**40, repr(10**40)),
+        (10**41, "a huge number"),
+        (-(10**41), "a huge number"),
+        ("x" * 60, repr("x" * 60)),
+        ("x" * 61, repr("x" * 59 + "…")),
+        (True, "True"),
+    ],
+)
+def test_what_was_found_instead_is_told_in_few_words(value, shown):
+    with pytest.raises(Invalid) as told:
+        fields_contract({"n": {"type": "number", "minimum": 5, "maximum": 6}}).check({"n": value})
+    assert str(told.value).endswith(f", found {shown}")
+
+
+def test_a_reason_is_no_longer_than_300_characters():
+    assert str(Invalid("x" * 300)) == "x" * 300
+    assert str(Invalid("x" * 301)) == "x" * 299 + "…"
+
+
 def test_a_field_that_is_missing_is_named():
     with pytest.raises(Invalid, match='field \'label\': expected one of "yes", "no", found no such field'):
         LABEL.read('{"score": 1}')
@@ -311,6 +335,13 @@ def test_sense_is_the_same_for_answers_that_say_the_same():
     assert free.sense({"n": 1.0, "s": "a"}) != free.sense({"n": 1.5, "s": "a"})
 
 
+def test_sense_does_not_hang_on_the_order_in_which_the_job_names_its_fields():
+    kinds = {"mood": ["good", "bad"], "due": ["yes", "no"]}
+    values = {"mood": "good", "due": "no"}
+    turned = dict(reversed(kinds.items()))
+    assert fields_contract(kinds).sense(values) == fields_contract(turned).sense(values)
+
+
 # JSON Schema
 
 ORDER = {
@@ -336,6 +367,12 @@ def test_a_schemas_properties_become_columns():
     texts, lists = pl.String(), (pl.List(pl.String()), pl.List(pl.Int64()))
     kinds = [texts, pl.Int64(), pl.Float64(), pl.Boolean(), *lists, texts, texts, texts]
     assert SCHEMA.columns() == dict(zip(ORDER["properties"], kinds, strict=True))
+
+
+def test_the_order_in_which_a_schema_is_written_decides_nothing():
+    turned = {key: ORDER[key] for key in reversed(ORDER)}
+    turned["properties"] = dict(reversed(ORDER["properties"].items()))
+    assert schema_contract(turned).identity == SCHEMA.identity
 
 
 def test_a_reply_is_read_by_a_schema():

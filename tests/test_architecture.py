@@ -331,7 +331,9 @@ def test_environment_variables_are_read_in_cli_only():
 
 
 def test_no_module_is_longer_than_300_lines():
-    for name, path in modules().items():
+    proofs = {path.name: path for path in (Path(__file__).parent / "proofs").glob("*.py")}
+    assert "heart.py" in proofs
+    for name, path in [*modules().items(), *proofs.items()]:
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 300, name
 
 

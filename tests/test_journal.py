@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def test_a_new_directory_and_its_journal_are_private(tmp_path):
 
 def test_the_ballast_is_private_and_there_only_while_the_journal_is_open(tmp_path):
     journal = open_journal(tmp_path)
-    assert (tmp_path / BALLAST).stat().st_size == BALLAST_BYTES
+    assert (tmp_path / BALLAST).stat().st_size == BALLAST_BYTES == 4 * 2**20
     assert (tmp_path / BALLAST).stat().st_blocks * 512 >= BALLAST_BYTES  # room that is really taken
     assert stat.S_IMODE((tmp_path / BALLAST).stat().st_mode) == 0o600
     journal.close()
@@ -318,13 +319,22 @@ OPEN = """
 
 def test_a_second_run_gets_locked_at_once_also_in_the_same_process(tmp_path):
     journal = open_journal(tmp_path)
-    began = time.monotonic()
+    began, held = time.monotonic(), len([*Path("/dev/fd").iterdir()])
     with pytest.raises(RunLocked, match="another run") as refusal:
         open_journal(tmp_path)
     assert time.monotonic() - began < 1
+    assert len([*Path("/dev/fd").iterdir()]) == held
     assert refusal.value.exit_code == 4
     assert (tmp_path / BALLAST).exists()  # the loser takes nothing from the winner
     journal.close()
+    open_journal(tmp_path).close()
+
+
+def test_a_look_at_the_lock_that_lasts_a_moment_turns_no_run_away(tmp_path):
+    open_journal(tmp_path).close()
+    fd = os.open(tmp_path / "journal", os.O_RDONLY)
+    module.fcntl.flock(fd, module.fcntl.LOCK_SH)  # as ``locked`` does
+    threading.Timer(0.03, os.close, [fd]).start()
     open_journal(tmp_path).close()
 
 
@@ -401,6 +411,7 @@ def test_a_directory_moved_aside_while_its_lock_is_taken_is_made_anew(tmp_path, 
     monkeypatch.setattr(module.fcntl, "flock", move_once)
     journal = open_journal(directory)
     assert os.path.samestat(os.fstat(journal.fd), (directory / "journal").stat())
+    assert not locked(tmp_path / "aside" / "journal"), "whoever has it now may use it"
     journal.close()
 
 

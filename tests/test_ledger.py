@@ -214,6 +214,24 @@ def test_reaching_the_cap_of_the_day_says_where_it_is_counted_and_how_to_go_on(t
     ledger.day.close()
 
 
+def test_where_both_caps_are_reached_the_one_that_stands_in_the_way_is_named(tmp_path):
+    day = open_daybook(tmp_path / "day", 3)
+    ledger = Ledger(2, day=day)
+    for _ in range(2):
+        ledger.settle(ONE, "settled", reserve_now(ledger, ONE))
+    with pytest.raises(BudgetReached, match="the cap of 2 credits is reached: 2 spent"):
+        reserve_now(ledger, ONE)
+    day.close()
+
+
+@pytest.mark.parametrize(("charge", "taken"), [("free", 0), ("settled", 2), ("unknown", 2)])
+def test_what_ends_free_is_room_for_others_of_the_day(tmp_path, charge, taken):
+    ledger = Ledger(None, day=open_daybook(tmp_path / "day", 3, lambda: 1e9))
+    ledger.settle(Price(1, 2), charge, reserve_now(ledger, Price(1, 2)))
+    ledger.day.close()
+    assert taken_today(tmp_path / "day", 1e9) == taken
+
+
 @pytest.mark.parametrize(
     ("charge", "exact", "interval"),
     [("settled", (2, 2), (1, 5)), ("free", (0, 0), (0, 0)), ("unknown", (0, 2), (0, 5))],

@@ -67,6 +67,39 @@ def test_only_a_few_packs_are_open_at_a_time():
     assert len(pulled) == OPEN_PACKS + 1, "nothing reads the whole table before the first request"
 
 
+def test_what_goes_alone_hurries_no_pack_that_waits_for_company():
+    waiting = [(Piece(n, 2), n) for n in range(OPEN_PACKS)]
+    packs = list(group([*waiting, (ALONE, "alone"), *waiting]))
+    assert packs == [["alone"], *([n, n] for n in range(OPEN_PACKS))]
+
+
+def test_what_all_rows_share_counts_in_every_pack():
+    """The head that rows share, and what is said about packs, leave the less room for rows."""
+    frame, ask, surveyed = asked([f"thing {n}" for n in range(10)], system="s" * 40)
+    wanted = surveyed.keys.is_not_null()
+    first = Sizing(Limit(9), 20).piece(surveyed, 0, 0)
+    assert first.base == 20 + 40
+
+    def sizes(room):
+        sizing = Sizing(Limit(9, first.base + room), 20)
+        return [len(pack) for pack in sizing.packs(surveyed, 0, prompts([frame], surveyed, ask, 0, wanted))]
+
+    assert sizes(3 * first.characters) == [3, 3, 3, 1]
+    assert sizes(3 * first.characters - 1) == [2] * 5
+    assert sizes(first.characters) == [1] * 10
+
+
+def test_only_steps_that_may_be_packed_are():
+    frame, ask, surveyed = asked(["a", "b", "c"])
+    sizing = Sizing(Limit(9), steps=frozenset({1}))
+    assert sizing.piece(surveyed, 0, 0) == ALONE
+    packs = sizing.packs(surveyed, 0, prompts([frame], surveyed, ask, 0, surveyed.keys.is_not_null()))
+    assert [len(pack) for pack in packs] == [1, 1, 1]
+    sizing = Sizing(Limit(9), steps=frozenset({0}))
+    packs = sizing.packs(surveyed, 0, prompts([frame], surveyed, ask, 0, surveyed.keys.is_not_null()))
+    assert [len(pack) for pack in packs] == [3]
+
+
 def test_what_needs_no_company_goes_at_once():
     assert list(group([(ALONE, 1), (Piece("k", 2), 2), (ALONE, 3), (Piece("k", 2), 4)])) == [[1], [3], [2, 4]]
 
@@ -84,7 +117,7 @@ def asked(texts, *, samples=1, system="Be terse."):
 ROWS = st.lists(st.text("ab\n\"é\x01'", max_size=120), min_size=1, max_size=60)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(ROWS, st.integers(1, 7), st.integers(400, 3000), st.integers(1, 3), st.data())
 def test_the_plan_counts_what_is_sent_and_what_is_sent_fits(texts, rows, characters, samples, data):
     frame, ask, surveyed = asked(texts, samples=samples)
@@ -115,6 +148,15 @@ def test_a_body_is_told_how_many_rows_it_is_for():
     assert [wording.write(alone[:rows], 1) for rows in (1, 2, 3)] == [b"1", b"2", b"3"]
 
 
+def test_a_pack_says_what_its_rows_share_once_and_first():
+    frame, ask, surveyed = asked(["a", "b"])
+    pack = [prompt for _, prompt in prompts([frame], surveyed, ask, 0, surveyed.keys.is_first_distinct())]
+    said = []
+    Wording(lambda messages, _: said.extend(messages) or b"", "", b"journal1").write(pack, 1)
+    assert (said[0].role, "Be terse." in said[0].content) == ("system", True)
+    assert sum(message.content.count("Be terse.") for message in said) == 1
+
+
 def test_samples_of_a_row_never_meet_in_a_pack():
     frame, ask, surveyed = asked(["a", "b", "c"], samples=3)
     packs = Sizing(Limit(9)).packs(
@@ -136,7 +178,10 @@ def test_a_prompt_that_the_assistant_ends_is_asked_alone():
     frame = pl.DataFrame({"text": ["a", "b"]})
     ask = Ask([Subject("p", (("m", {}),), (("user", "{{ text }}"), ("assistant", "{")))], ("text",))
     surveyed = survey([frame], ask, packs=True)
-    assert pack_counter(surveyed, Sizing(Limit(9)))(0, surveyed.keys.is_not_null()) == 2
+    wanted = surveyed.keys.is_not_null()
+    assert pack_counter(surveyed, Sizing(Limit(9)))(0, wanted) == 2
+    packs = Sizing(Limit(9)).packs(surveyed, 0, prompts([frame], surveyed, ask, 0, wanted))
+    assert [len(pack) for pack in packs] == [1, 1]
 
 
 def test_max_tokens_are_asked_for_as_many_rows_as_there_are():

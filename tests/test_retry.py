@@ -168,6 +168,14 @@ def test_back_off_is_jittered_and_at_most_doubles_up_to_half_a_minute(seed, fail
     assert all(0 <= gap <= min(30, 0.5 * 2**n) + 1e-6 for n, gap in enumerate(script.gaps))
 
 
+async def test_the_longest_back_off_is_half_a_minute():
+    script = Script(*(failure() for _ in range(9)), DONE)
+    longest = random.Random()
+    longest.random = lambda: 1.0
+    await retrying(script, attempts=10, on_unknown="retry", rng=longest)(REQUEST)
+    assert script.gaps == pytest.approx([0.5, 1, 2, 4, 8, 16, 30, 30, 30])
+
+
 async def test_a_thousand_requests_do_not_share_their_attempts():
     seen = []
 

@@ -48,11 +48,11 @@ class Part(NamedTuple):
 
 PARTS = {
     "kills": Part(kills.prove, "kill points", 0.15, 1),
-    "shots": Part(lambda n, seed: kills.prove_random(int(n), seed), "random kills", 20, 1000),
+    "shots": Part(lambda n, seed: kills.prove_random(int(n), seed), "random kills", 12, 1000),
     "power": Part(lambda n, seed: power.prove(int(n), seed), "states after a power cut", 4000, 20_000),
     "disk": Part(disk.prove, "refusals of the disk", 0.25, 1),
     "night": Part(lambda n, seed: heart.prove(int(n), seed, whole=20), "simulated nights", 4000, 50_000),
-    "calls": Part(calls.prove, "system calls refused", 0.08, 1),
+    "calls": Part(calls.prove, "system calls refused", 0.06, 1),
     "lives": Part(lambda n, seed: lives.prove(int(n), seed), "lives of a directory", 300, 5000),
     "outages": Part(lambda n, seed: outages.prove(int(n), seed), "bad days of the endpoint", 2500, 12_000),
     "lanes": Part(lambda n, seed: lanes.prove(int(n), seed), "requests to a server that errs", 20_000, 200_000),

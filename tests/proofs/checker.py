@@ -33,7 +33,8 @@ class Evidence:
 
     ``unfinished``: rows may be pending. ``failing``: rows may have failed. ``once``: no row's question may have been
     settled twice (not so where packs miss rows, or models are asked in turn). ``samples`` results stand for each row.
-    ``departed``: rows that were charged for may have left the table.
+    ``departed``: rows that were charged for may have left the table. ``lent`` is the bill of the directories whose
+    answers count here: they cost nothing more.
     """
 
     table: Sequence[Row]
@@ -46,6 +47,7 @@ class Evidence:
     once: bool = True
     samples: int = 1
     departed: bool = False
+    lent: Sequence[Row] = ()
 
 
 @dataclass(frozen=True)
@@ -158,15 +160,20 @@ def _attempts(evidence: Evidence, ledger: Leaves) -> Iterator[str]:
     if len(evidence.bill) > len(ledger):
         yield f"the server saw {len(evidence.bill)} requests, the ledger has {len(ledger)}"
     billed = {record["id"]: record["credits"] for record in evidence.bill if record["id"] is not None}
+    lent = {record["id"] for record in evidence.lent}  # the same as here, should it be asked again here
     seen = set[str]()
-    for request, outcome, name, least, most in ledger.pick(
-        "request", "outcome", "upstream_id", "credits", "credits_max"
+    for request, outcome, name, error, least, most in ledger.pick(
+        "request", "outcome", "upstream_id", "error", "credits", "credits_max"
     ):
         if outcome != "settled":
             if least:
                 yield f"attempt {request} is {outcome} and certainly cost {least}"
             if outcome == "free" and most:
                 yield f"attempt {request} is free and may have cost {most}"
+            continue
+        if error == "borrowed":
+            if most or name not in lent:
+                yield f"{name} is said to be borrowed, and cost up to {most} here"
             continue
         if name in seen:
             yield f"the reply {name} stands more than once in the ledger"

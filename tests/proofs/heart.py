@@ -14,58 +14,40 @@ import json
 import os
 import random
 import time
-from collections import Counter
 from collections.abc import Iterator
-from contextvars import ContextVar
-from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import anyio
-import httpx
 import trio
 from trio.testing import MockClock
 
-from journeybatch import accounted, compaction, journal, progress, wire
-from journeybatch.answers import text_contract
-from journeybatch.archive import mapped, received
-from journeybatch.attempts import SETTLED
-from journeybatch.client import translate
+from journeybatch import accounted, compaction, journal, progress
 from journeybatch.concurrency import InFlight
 from journeybatch.daybook import open_daybook
 from journeybatch.directory import open_directory, read_directory
 from journeybatch.dispatch import Dispatch, Terms
 from journeybatch.entries import Began, Reopened
-from journeybatch.errors import JourneybatchError, RunLocked
+from journeybatch.errors import JourneybatchError
 from journeybatch.history import History
 from journeybatch.items import token
 from journeybatch.ledger import Ledger
 from journeybatch.progress import Numbers, Screen
-from journeybatch.reading import Reader
-from journeybatch.records import Completion, Message, Price, Prompt, Request
+from journeybatch.records import Message, Price, Prompt, Request
 from journeybatch.sections import Limits, Retry
 from journeybatch.shapes import FailureLimit
-from journeybatch.verdict import READABLE
 from proofs import night
+from proofs.books import READER, check, check_answers, pending, replies
 from proofs.checker import Broken
-from proofs.night import Fate
+from proofs.endpoint import FATE, Endpoint
+from proofs.fate import Fate
 from proofs.power import folder, in_process
 from proofs.recorder import Recorder
 from proofs.spread import spread
 
-READER = Reader(text_contract("response"))
 HOURS_S = 360_000.0
-FATE: ContextVar[Fate] = ContextVar("FATE")
-"""Whose process the running task belongs to."""
-STATUSES = (500, 502, 408, 409, 429, 503, 529, 400, 422, 402)
-LOST = {
-    "refused": httpx.ConnectError("Connection refused"),
-    "reset": httpx.ReadError("Connection reset"),
-    "late": httpx.ReadTimeout("No whole answer in time"),
-}
-ODDITIES = (b"<html>busy</html>", b"", b'{"choices": []}', b'{"error": {"message": "x"}}', b'{"choices": [{"mess')
 
 
 class Night(NamedTuple):
@@ -74,112 +56,6 @@ class Night(NamedTuple):
     processes: int
     killed: int
     requests: int
-
-
-def say(key: bytes) -> str:
-    """The one right answer."""
-    return sha256(key).hexdigest()[:8]
-
-
-class Endpoint:
-    """The one server of a night, for all of its processes: what goes wrong there, and its bill."""
-
-    def __init__(self, rng: random.Random, bills_errors: bool) -> None:
-        self.rng, self.bills_errors = rng, bills_errors
-        self.rate = 0.0
-        self.dead: tuple[float, float, str] = (0.0, 0.0, "")
-        self.bill: Counter[Path] = Counter()
-        self.requests = 0
-        self.day_cap: int | None = None
-        self.today = 0
-
-    async def answer(self, process: Process, request: Request) -> Completion:
-        """One exchange. Raises ApiFailure as the client does."""
-        fate, rng, began = FATE.get(), self.rng, anyio.current_time()
-        fate.meet("request")
-        self._arrive(process, request)
-        try:
-            start, end, how = self.dead
-            kind = how if start <= began < end else self._trouble()
-            if kind == "refused":
-                raise translate(LOST[kind])
-            await anyio.sleep(30.0 if kind == "late" else rng.uniform(0.01, process.slowness_s))
-            charged = kind in ("", "odd") or (kind not in ("429", "503", "529", "402") and rng.random() < 0.5)
-            if kind.isdigit() and not self.bills_errors and kind not in ("500", "502", "408", "409"):
-                charged = False
-            self._charge(process, request.price.most if charged else 0)
-            fate.meet("reply")
-            if kind in LOST:
-                raise translate(LOST[kind])
-            fate.delivered += 1
-            return self._reply(kind, request, anyio.current_time() - began)
-        finally:
-            process.flying -= 1
-            process.landed = True
-
-    def _arrive(self, process: Process, request: Request) -> None:
-        self.requests += 1
-        process.flying += 1
-        if process.flying > process.lanes:
-            raise Broken(f"{process.flying} in flight, {process.lanes} allowed")
-        if process.flying > 1 and not process.landed:
-            raise Broken("a second request left before the first had any answer")
-        if process.rival_at == process.flying + self.requests % 7:
-            with contextlib.suppress(RunLocked):
-                open_directory(process.path, "heart")
-                raise Broken("a rival got the directory")
-
-    def _charge(self, process: Process, credits: int) -> None:
-        self.bill[process.path] += credits
-        self.today += credits
-        if process.cap is not None and self.bill[process.path] > process.cap:
-            raise Broken(f"the bill is {self.bill[process.path]}, over the cap of {process.cap}")
-        if self.day_cap is not None and self.today > self.day_cap:
-            raise Broken(f"the bill of the day is {self.today}, over the cap of {self.day_cap}")
-
-    def _trouble(self) -> str:
-        if self.rng.random() >= self.rate:
-            return ""
-        return self.rng.choice(("odd", "reset", "late", "refused", *map(str, STATUSES)))
-
-    def _reply(self, kind: str, request: Request, latency_s: float) -> Completion:
-        if kind.isdigit():
-            error = {"message": "no", "code": "insufficient_quota" if kind == "402" else None, "type": None}
-            return Completion(int(kind), {}, json.dumps({"error": error}).encode(), latency_s)
-        if kind == "odd":
-            return Completion(200, {}, self.rng.choice(ODDITIES), latency_s)
-        text = self._packed(request) if len(request.prompts) > 1 else say(request.prompts[0].key)
-        choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-        return Completion(
-            200,
-            {},
-            json.dumps({"id": "x", "model": "m", "choices": [choice], "padding": "." * 1500}).encode(),
-            latency_s,
-        )
-
-    def _packed(self, request: Request) -> str:
-        """A pack's answer, with what models do to those."""
-        rng = self.rng
-        said = [{"id": name, "answer": say(p.key)} for name, p in zip(_tokens(request), request.prompts, strict=True)]
-        if rng.random() < self.rate:
-            slip = rng.randrange(5)
-            at = rng.randrange(len(said))
-            if slip == 0:
-                del said[at]
-            elif slip == 1:
-                said.append({"id": said[at]["id"], "answer": "twice"})
-            elif slip == 2:
-                said.append({"id": "zzzzzz", "answer": "invented"})
-            elif slip == 3:
-                said[at] = {"id": said[at]["id"][:-1], "answer": said[at]["answer"]}
-            else:
-                rng.shuffle(said)
-        return json.dumps({"answers": said})
-
-
-def _tokens(request: Request) -> list[str]:
-    told: list[str] = json.loads(request.body)
-    return told
 
 
 class Process:
@@ -238,7 +114,7 @@ class Process:
         client: Any = SimpleNamespace(send=lambda request: endpoint.answer(self, request))
         rounds = self._rounds(book, deed, keys)
         ending = await deed.run(rounds, client, screen=Screen(None), keep=lambda: None, signals=False)
-        if ending.stop is None and peace and any(_pending(history, keys)):
+        if ending.stop is None and peace and any(pending(history, keys)):
             raise Broken("in peace, and not all was asked")
         if ending.stop is not None and peace:
             raise Broken(f"in peace it is stopped: {ending.stop}")
@@ -263,7 +139,7 @@ class Process:
 
     def _rounds(self, book: journal.Journal, deed: Dispatch, keys: list[bytes]) -> Iterator[Iterator[Request]]:
         size, history = self.pack, book.history
-        while wanted := _pending(history, keys):
+        while wanted := pending(history, keys):
             deed.more = False
             yield self._requests(history, [wanted[at : at + size] for at in range(0, len(wanted), size)])
             if not deed.more:
@@ -277,20 +153,6 @@ class Process:
             prompts = tuple(Prompt(key, (Message("user", "?"),)) for key in keys)
             body = json.dumps([token(history.id, number, key) for key in keys]).encode()
             yield Request(number, "m", prompts, body, Price(1, 1))
-
-
-def _pending(history: History, keys: list[bytes]) -> list[bytes]:
-    done = set(history.given_up)
-    for index in range(len(history.attempts)):
-        done |= {key for key, code in _codes(history, index) if code in READABLE}
-    return [key for key in keys if key not in done]
-
-
-def _codes(history: History, index: int) -> list[tuple[bytes, int]]:
-    a = history.attempts
-    if a.offset[index] < 0 or a.charge[index] != SETTLED:
-        return []
-    return list(zip(a.keys_of(index), a.codes(index), strict=True))
 
 
 def _broken(error: BaseException) -> Broken | None:
@@ -342,49 +204,6 @@ def _together(processes: list[Process], endpoint: Endpoint, keys: list[bytes], r
             raise _broken(group) or group from None
 
 
-def _check(path: Path, endpoint: Endpoint) -> History | None:
-    """What stands on the disk now accounts for the bill."""
-    if not (path / "journal").exists():
-        if endpoint.bill[path]:
-            raise Broken(f"{endpoint.bill[path]} credits on the bill, and no journal")
-        return None
-    history = read_directory(path, "heart")
-    if history.lost or history.gaps:
-        raise Broken(f"a kill left {history.gaps}")
-    certain = sum(run.spent for run in history.runs)
-    most = certain + sum(run.unknown for run in history.runs)
-    if not certain <= endpoint.bill[path] <= most:
-        raise Broken(f"the bill is {endpoint.bill[path]}, the journal says {certain} to {most}")
-    return history
-
-
-def _replies(history: History | None) -> int:
-    return 0 if history is None else sum(offset >= 0 for offset in history.attempts.offset)
-
-
-def _check_answers(path: Path, history: History, keys: list[bytes], once: bool) -> None:
-    """Each key has its own answer; if ``once``, nothing was bought twice."""
-    bought = Counter[bytes]()
-    with mapped(path / "journal") as buffer:
-        for index in range(len(history.attempts)):
-            codes = _codes(history, index)
-            if not any(code in READABLE for _, code in codes):
-                continue
-            entry = received(buffer, history.attempts.offset[index])
-            reply = wire.judge(Completion(entry.status, entry.headers, entry.body, 0.0))
-            asked = [key for key, _ in codes]
-            verdicts = READER.read(reply, history.id, entry.request, asked)
-            for (key, code), verdict in zip(codes, verdicts, strict=True):
-                if code in READABLE:
-                    bought[key] += 1
-                    if verdict.text != say(key):
-                        raise Broken(f"the answer to {key.hex()} is {verdict.text!r}")
-    if missing := [key for key in keys if not bought[key]]:
-        raise Broken(f"{len(missing)} keys have no answer")
-    if once and (twice := [key for key, n in bought.items() if n > 1]):
-        raise Broken(f"{len(twice)} keys were bought twice")
-
-
 def live_through(root: Path, seed: int) -> Night:
     """One night. Raises Broken with the seed, which is all it takes to see it again."""
     rng = random.Random(seed)
@@ -408,22 +227,22 @@ def live_through(root: Path, seed: int) -> Night:
                 fate = Fate(death, rng.choice((None, None, None, rng.randint(1, 60))))
                 cap = rng.choice((None, endpoint.bill[path] + rng.randint(0, 12)))
                 lives.append(Process(path, rng, fate, pack, cap, shrinks=shrinks))
-            kept = {path: _replies(_check(path, endpoint)) for path in paths}
+            kept = {path: replies(check(path, endpoint)) for path in paths}
             _together(lives, endpoint, keys, retry, peace=False)
             for each in lives:
                 processes, killed = processes + 1, killed + each.fate.dead
-                replies, fate = _replies(_check(each.path, endpoint)) - kept[each.path], each.fate
-                if fate.stumbled and not fate.dead and fate.full is None and replies < fate.delivered:
-                    raise Broken(f"a bug in a parser cost {fate.delivered - replies} replies")
+                kept_here, fate = replies(check(each.path, endpoint)) - kept[each.path], each.fate
+                if fate.stumbled and not fate.dead and fate.full is None and kept_here < fate.delivered:
+                    raise Broken(f"a bug in a parser cost {fate.delivered - kept_here} replies")
         endpoint.rate, endpoint.dead, endpoint.day_cap = 0.0, (0.0, 0.0, ""), None
         for path in paths:
             process = Process(path, rng, Fate(None, None), 1, None, shrinks=False)
             processes += 1
             _together([process], endpoint, keys, Retry(timeout_s=30), peace=True)
-            history = _check(path, endpoint)
+            history = check(path, endpoint)
             if history is None or history.unjudged:
                 raise Broken("in peace, and there are unsettled replies, or no journal")
-            _check_answers(path, history, keys, once=pack == 1 and not shrinks)
+            check_answers(path, history, keys, once=pack == 1 and not shrinks)
     except Broken as broken:
         raise Broken(f"seed {seed}: {broken}") from None
     return Night(processes, killed, endpoint.requests)

@@ -7,63 +7,32 @@ that follows what each process may send, to the request. After each the independ
 
 from __future__ import annotations
 
-import json
 import random
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from journeybatch import api
 from journeybatch.emulator import Emulator, Faults
 from journeybatch.emulator.answer_key import AnswerKey
-from journeybatch.errors import JourneybatchError, RunLocked
+from journeybatch.errors import JourneybatchError
 from proofs.checker import Broken, Evidence, judge
-from proofs.night import DEATHS, Fatal, Fate, _bury, _virtual, run_virtually
+from proofs.fate import DEATHS, Fate
 from proofs.power import folder, in_process
 from proofs.spread import spread
+from proofs.virtual import bury, run_virtually, virtual
+from proofs.witness import Question, Watched
 from proofs.world import CHEAP, STRONG, World, answer, write_table
 
-Question = tuple[str, str]
-"""A model, and what it is asked."""
 PRICES = {CHEAP: 1, STRONG: 5}
 WORDINGS = ("Say something about {{ text }}", "What of {{ text }}?")
 COLUMNS = ("response", "said")
 PIECE = 75
 THINGS = 24
 """Different texts that a table may have."""
-
-
-class Watched(Fatal):
-    """Notes every question that arrives, and at the first of them lets a rival want the directory."""
-
-    def __init__(self, emulator: Emulator, fate: Fate, cap: int | None, rival: dict[str, Any] | None) -> None:
-        super().__init__(emulator, fate, cap)
-        self.questions: list[Question] = []
-        self.rival = rival
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if request.method == "POST":
-            if self.rival is not None and not self.questions:
-                await self._contend(self.rival)
-            asked = json.loads(request.content)
-            self.questions.append((asked["model"], asked["messages"][-1]["content"]))
-        return await super().handle_async_request(request)
-
-    async def _contend(self, job: dict[str, Any]) -> None:
-        before = len(self.emulator.attempts)
-        try:
-            await api.run_async(job, transport=self.emulator.transport(), yes=True)
-        except RunLocked:
-            pass
-        else:
-            raise Broken("two runs had one directory at once")
-        if len(self.emulator.attempts) != before:
-            raise Broken("the run that came second sent something")
 
 
 class Life(RuleBasedStateMachine):
@@ -190,7 +159,7 @@ class Life(RuleBasedStateMachine):
         transport = Watched(emulator, fate, most, self._job() if rival else None)
         options = {"transport": transport, "seed": chance, "yes": True, "retry_failed": True}
         peace, report = faults == Faults() and fate.death is None and fate.full is None, None
-        with _virtual(self.world, fate, rng):
+        with virtual(self.world, fate, rng):
             try:
                 report = run_virtually(self._job(), options, chance)
             except Broken:
@@ -199,7 +168,7 @@ class Life(RuleBasedStateMachine):
                 if not fate.dead and not fate.stumbled and not isinstance(error, JourneybatchError):
                     raise Broken(f"{error!r} got out") from error
             finally:
-                _bury(self.world)
+                bury(self.world)
         if report is None and peace:
             raise Broken("nothing was in its way, and it did not run")
         sent, whole = transport.questions, fate.death is None and fate.full is None

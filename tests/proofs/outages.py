@@ -20,8 +20,9 @@ from journeybatch.emulator.answer_key import AnswerKey
 from journeybatch.emulator.faults import Outage, Uniform
 from journeybatch.emulator.transport import EmulatorTransport
 from proofs.checker import Broken
-from proofs.night import HOUR, Fate, _virtual, run_virtually
+from proofs.fate import HOUR, Fate
 from proofs.power import folder, in_process
+from proofs.virtual import run_virtually, virtual
 from proofs.world import World
 
 LATENCY_S = 0.5
@@ -114,7 +115,7 @@ def live_through(day: Day, rows: int, seed: int) -> Cost:
         faults, rng = Faults(**_own(day.faults) | {"seed": seed}), random.Random(seed)
         emulator = Emulator(answers=AnswerKey(world.told(world.texts)), faults=faults)
         options = {"transport": Slowed(emulator, day.slow), "seed": seed, "yes": True}
-        with _virtual(world, Fate(None, None), rng):
+        with virtual(world, Fate(None, None), rng):
             report = run_virtually(world.job(), options, seed)
         if report.exit_code not in (0, 1):
             raise Broken(f"{day.what}, seed {seed}: it ends with {report.exit_code}: {report.message}")

@@ -1,8 +1,7 @@
 """Replies: whatever a server says, it is a typed outcome, soon, at the right price, and nobody else's answer.
 
 A grammar makes bodies and HTTP (``tongue``), with what goes wrong in them; a fuzzer that is led by coverage makes more
-(``fuzzing``). What a body is worth is said a second time here, with the standard library and the table of
-docs/reliability.md, and has to agree with the product.
+(``fuzzing``). What a body is worth has to agree with a second ``opinion``.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import re
 import signal
 import socket
 import time
@@ -35,12 +33,11 @@ from journeybatch.verdict import ANSWERED, DECLINED, READABLE, REFUSED, UNFIT
 from journeybatch.wire import judge
 from proofs import fuzzing, tongue
 from proofs.checker import Broken
+from proofs.opinion import free, whole
 from proofs.spread import spread
 
 CORPUS = Path(__file__).parent / "corpus.jsonl"
 """Replies worth keeping, one JSON string of latin-1 a line."""
-FREE_4XX_BUT = (408, 409, 425)
-FREE_5XX = (503, 529)
 CAPS = Caps(64 * 2**10, 2**20)
 SOON_S = 2.0
 FRAMED = 8
@@ -56,68 +53,6 @@ TOKENS = [token(JOURNAL, 1, key) for key in KEYS]
 
 def corpus() -> list[bytes]:
     return [json.loads(line).encode("latin-1") for line in CORPUS.read_text().splitlines()]
-
-
-# -- what a body is worth, said once more ------------------------------------------------------------------------------
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= 100 else float(digits))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _choice(data: Any) -> dict[str, Any] | None:
-    choices = data.get("choices") if isinstance(data, dict) else None
-    return choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
-
-
-def whole(body: bytes) -> str | None:
-    """The text of a completion that is whole; None for anything else."""
-    text = body.decode("utf-8", "replace").removeprefix("\ufeff")
-    if re.match(r"\s*(data|event|id|retry|):", text, re.ASCII):
-        return _streamed(text)
-    data = _value(text)
-    choice = _choice(data)
-    if choice is None or data.get("error") or not isinstance(message := choice.get("message"), dict):
-        return None
-    return _joined(message.get("content"))
-
-
-def _joined(said: Any) -> str:
-    if isinstance(said, list):
-        parts = [part.get("text") for part in said if isinstance(part, dict)]
-        return "".join(part for part in parts if isinstance(part, str))
-    return said if isinstance(said, str) else ""
-
-
-def _streamed(text: str) -> str | None:
-    said, begun, ended = "", False, False
-    for block in re.split(r"(?:\r\n|\n|\r){2}", re.sub(r"\r\n|\r", "\n", text) + "\n\n"):
-        data = "\n".join(line[5:].removeprefix(" ") for line in block.split("\n") if line.startswith("data:"))
-        if not data:
-            continue
-        if data.strip() == "[DONE]":
-            return said if begun else None
-        chunk = _value(data)
-        if not isinstance(chunk, dict) or chunk.get("error"):
-            return said if begun and ended else None
-        if (choice := _choice(chunk)) is not None:
-            begun, ended = True, ended or bool(choice.get("finish_reason"))
-            delta = choice.get("delta")
-            said += _joined(delta.get("content")) if isinstance(delta, dict) else ""
-    return said if begun and ended else None
-
-
-def _free(status: int, body: bytes) -> bool:
-    """Whether a reply with such a status is free, by the table."""
-    data = _value(body.decode("utf-8", "replace").removeprefix("\ufeff"))
-    error = data.get("error", data) if isinstance(data, dict) else {}
-    codes = [error.get("code"), error.get("type")] if isinstance(error, dict) else []
-    if "insufficient_quota" in codes or "model_not_found" in codes:
-        return True
-    return status in FREE_5XX if status >= 500 else status not in FREE_4XX_BUT
 
 
 # -- what must hold ----------------------------------------------------------------------------------------------------
@@ -149,10 +84,10 @@ def _check_failure(status: int, body: bytes, failure: ApiFailure) -> str:
     if 200 <= status < 300:
         if whole(body) is not None:
             raise Broken(f"{body[:200]!r} is whole, and was refused: {failure}")
-        free = False
+        costless = False
     else:
-        free = _free(status, body)
-    if failure.charge != ("free" if free else "unknown"):
+        costless = free(status, body)
+    if failure.charge != ("free" if costless else "unknown"):
         raise Broken(f"HTTP {status} {body[:200]!r} is {failure.charge}")
     dear = None
     try:

@@ -25,8 +25,8 @@ import httpx
 import pyarrow.parquet as pq
 
 from proofs.checker import Broken
-from proofs.night import run_virtually
 from proofs.power import folder, in_process
+from proofs.virtual import run_virtually
 from proofs.world import KEY, World
 
 STATUSES = (200, 302, 400, 401, 402, 403, 404, 422, 429, 500, 503)

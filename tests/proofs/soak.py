@@ -1,7 +1,8 @@
 """Soak: one job of very many rows, with faults, killed in its middle more than once; and what it holds meanwhile.
 
-A process apart looks at each process of the job every second: its resident memory, its descriptors, its threads. A run
-whose memory grew with its rows, or that lost a descriptor now and then, would show it here and nowhere else.
+A process apart looks at each process of the job every second: its resident memory, its descriptors, its threads and the
+tasks of its event loop. A run whose memory grew with its rows, or that lost a descriptor or a task now and then, would
+show it here and nowhere else.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from typing import Any, NamedTuple
 from proofs.checker import Broken, Evidence, Sums, judge
 from proofs.kills import environment
 from proofs.torrent import WIDTH
-from proofs.world import CHEAP, answer, command
+from proofs.world import CHEAP, answer
 
 HERE = Path(__file__).parents[1]
 EVERY_S = 1.0
 IN_FLIGHT = 128
 FAULTS = 0.05
 PATIENCE_S = 3600.0
-PEAK_MB, SLOPE_MB, DESCRIPTORS = 400.0, 1.0, IN_FLIGHT + 64
-"""What is promised for a million rows: resident memory, its growth for each 100,000 rows, and open descriptors. The
+PEAK_MB, SLOPE_MB, DESCRIPTORS, TASKS = 400.0, 1.0, IN_FLIGHT + 64, IN_FLIGHT + 32
+"""What is promised for a million rows: resident memory, its growth for each 100,000 rows, open descriptors, tasks. The
 first two are not kept yet: what is known of an attempt is in memory, 120 bytes of it."""
 LEAST_ROWS = 500_000
 """With fewer rows a slope says nothing: a process has not yet come to rest."""
@@ -37,7 +38,7 @@ LEAST_ROWS = 500_000
 
 class Moment(NamedTuple):
     """One look at a process: seconds since the soak began, which process it was, requests by then on the server's
-    bill, resident memory and its highest so far in MB, descriptors, threads."""
+    bill, resident memory and its highest so far in MB, descriptors, threads, tasks."""
 
     at_s: float
     process: int
@@ -46,6 +47,7 @@ class Moment(NamedTuple):
     most_mb: float
     descriptors: int
     threads: int
+    tasks: int
 
 
 class Table(Sequence[dict[str, str]]):
@@ -115,9 +117,11 @@ class Soak:
 
     def live(self, number: int, until: int | None) -> int:
         """One process of the job, killed when so many requests were billed, if ever. Returns its exit code."""
-        told = command("run", self.path / "job.json", "--quiet")
+        counted = self.path / "tasks"
+        counted.write_text("0")
+        told = [sys.executable, "-m", "proofs.tasks", counted, "run", self.path / "job.json", "--quiet"]
         with (self.path / "said").open("w") as said:
-            process = subprocess.Popen(told, env=environment(self.path), stdout=said, stderr=said)
+            process = subprocess.Popen(told, env=environment(self.path), cwd=HERE, stdout=said, stderr=said)
         due = time.monotonic()
         while process.poll() is None:
             if until is not None and len(self.bill) >= until:
@@ -141,7 +145,8 @@ class Soak:
             descriptors = len(os.listdir(f"/proc/{pid}/fd"))
             rss, peak = told["VmRSS"] / 1024, told["VmHWM"] / 1024
             at = time.monotonic() - self.began
-            self.moments.append(Moment(at, number, len(self.bill), rss, peak, descriptors, told["Threads"]))
+            tasks = int((self.path / "tasks").read_text())
+            self.moments.append(Moment(at, number, len(self.bill), rss, peak, descriptors, told["Threads"], tasks))
 
     def judge(self) -> Sums:
         """Have the checker look at it."""
@@ -237,12 +242,14 @@ def _told(soak: Soak, sums: Sums) -> str:
     descriptors, growth = max(each.descriptors for each in seen), slope(seen)
     if again:
         raise Broken(f"{again} credits were certainly paid beyond one for each row")
-    if most > PEAK_MB or descriptors > DESCRIPTORS or (rows >= LEAST_ROWS and growth > SLOPE_MB):
-        raise Broken(f"{most:.0f} MB, {growth:.1f} MB for each 100,000 rows, {descriptors} descriptors")
+    tasks = max(each.tasks for each in seen)
+    if most > PEAK_MB or descriptors > DESCRIPTORS or tasks > TASKS or (rows >= LEAST_ROWS and growth > SLOPE_MB):
+        said = f"{most:.0f} MB, {growth:.1f} MB for each 100,000 rows, {descriptors} descriptors, {tasks} tasks"
+        raise Broken(f"{said}; wanted: {PEAK_MB:.0f}, {SLOPE_MB}, {DESCRIPTORS}, {TASKS}")
     grown = f", {growth:+.2f} MB for each 100,000 rows" if rows >= LEAST_ROWS else ""
     return (
         f"{len(soak.deaths)} kills; {sums.attempts:,} requests, {sums.billed:,} credits billed, {sums.certain:,} of "
         f"them certain and at most {sums.certain + sums.unknown:,} by the ledger; at most {most:.0f} MB{grown}, "
-        f"{descriptors} descriptors, {max(each.threads for each in seen)} threads; all done and judged after "
-        f"{seconds:.0f} s"
+        f"{descriptors} descriptors, {max(each.threads for each in seen)} threads, {tasks} tasks; all done and judged "
+        f"after {seconds:.0f} s"
     )

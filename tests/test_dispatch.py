@@ -1,0 +1,155 @@
+"""What dispatch counts, asks again and grants while a run is at work, seen in whole runs."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from conftest import BASE_URL, Flow
+from parrot import Parrot
+from test_flows_money import Account
+
+from journeybatch import dispatch, journal, tuning
+from journeybatch.emulator import Emulator, Faults
+from journeybatch.emulator.faults import Uniform
+from journeybatch.emulator.transport import EmulatorTransport
+from journeybatch.tuning import Tuning, leave
+
+MOOD = {"fields": {"mood": ["good", "bad"]}}
+
+
+def run(flow: Flow, parrot: Parrot, **keys: Any) -> Any:
+    return flow.run({"transport": parrot}, **keys)
+
+
+@pytest.mark.parametrize("twins", [1, 3])
+def test_a_limit_of_failures_counts_each_row_that_failed_or_is_answered_once(flow: Flow, twins: int) -> None:
+    flow.write([f"thing {n % (60 // twins)}" for n in range(60)])
+    flow.emulator = Emulator(faults=Faults(seed=4, statuses={422: 0.3}))
+    report = flow.run(concurrency=1, limits={"failures": 7})
+    said = re.search(r"(\d+) of (\d+) rows failed", report.message)
+    assert said is not None
+    failed, answered = (flow.results()["jb_status"].to_list().count(status) for status in ("failed", "answered"))
+    assert report.summary["stopped_by"] == "failures"
+    assert (int(said[1]), int(said[2])) == (failed, failed + answered)
+    assert 7 < failed <= 7 + twins
+    assert answered > 0
+
+
+def test_what_is_shown_while_a_run_is_at_work_is_what_the_results_say(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow.write([f"thing {n % 20}" for n in range(50)])
+    flow.emulator = Emulator(faults=Faults(seed=4, statuses={422: 0.3}))
+    shown, reported = [], dispatch.reported
+    monkeypatch.setattr(
+        dispatch, "reported", lambda numbers, *more: (shown.append(numbers), reported(numbers, *more))[1]
+    )
+    flow.run(limits={"failures": "100%"})
+    states = flow.results()["jb_status"].to_list()
+    assert (shown[0].answered, shown[0].failed) == (states.count("answered"), states.count("failed"))
+    assert shown[0].failed > 2
+    assert shown[0].reused == flow.summary()["rows"]["reused"] > 2
+
+
+def test_a_good_answer_is_no_failure_where_bad_ones_are_asked_again(flow: Flow) -> None:
+    flow.write([f"thing {n}" for n in range(60)])
+    parrot = Parrot(lambda task, _: {"mood": "good"})
+    report = run(flow, parrot, answer=MOOD | {"on_invalid": "ask_again"})
+    assert (report.exit_code, parrot.billed) == (0, 60)
+
+
+def test_bad_answers_that_are_asked_again_count_until_they_are_good(flow: Flow) -> None:
+    flow.write([f"thing {n}" for n in range(60)])
+    parrot = Parrot(lambda task, _: {"mood": "so-so"})
+    report = run(flow, parrot, concurrency=1, answer=MOOD | {"on_invalid": "ask_again"}, limits={"failures": 9})
+    assert (report.exit_code, report.summary["stopped_by"], parrot.billed) == (3, "failures", 10)
+
+
+def test_a_success_now_and_then_keeps_packs_as_large_as_they_are(flow: Flow) -> None:
+    """Only many rejections without a success between them say that all packs are too large."""
+    flow.write([f"thing {n}" for n in range(160)])
+
+    def act(parrot: Parrot, request: httpx.Request) -> httpx.Response | None:
+        turn[0] += 1
+        fits = turn[0] % 20 == 0
+        return None if fits or len(parrot.bill) > 1 else httpx.Response(413, json={"error": {"message": "too large"}})
+
+    turn = [0]
+    parrot = Parrot(act=act)
+    assert run(flow, parrot, concurrency=1, pack=4, limits={"failures": "100%"}).exit_code == 0
+    assert turn[0] == 40 + 38 * 2, "each pack that was too large is asked in two halves"
+
+
+def test_a_charge_that_comes_within_two_seconds_cries_no_wolf(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sum(dispatch.LATE_S) == 2, "a run that is done does not keep anybody waiting longer"
+    monkeypatch.setattr(dispatch, "LATE_S", (0.0, 0.2))
+    first: list[float] = []
+
+    def tell(balance: int, nth: int) -> int:
+        if nth > 1:
+            first.append(time.monotonic())
+        late = bool(first) and time.monotonic() - first[0] < 0.1
+        return balance + 5 * late
+
+    assert flow.run({"transport": Account(flow.emulator, tell)}).exit_code == 0
+    assert flow.summary()["credits"]["reconciliation"]["verdict"] == "agrees"
+
+
+def test_a_reply_is_synced_while_others_are_still_under_way(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each intent takes what was written before it along; the last replies have only the clock."""
+    replies, synced, fdatasync = [], [], journal.fdatasync
+    monkeypatch.setattr(journal, "fdatasync", lambda fd: (synced.append(len(replies)), fdatasync(fd))[1])
+
+    class Slow(EmulatorTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            response = await super().handle_async_request(request)
+            if b"thing 2" in request.content:
+                await anyio.sleep(1)
+                assert synced.count(2), "two replies are there since a second, and not one sync"
+            replies.extend([request] * (request.method == "POST"))
+            return response
+
+    flow.write([f"thing {n}" for n in range(3)])
+    assert flow.run({"transport": Slow(flow.emulator)}, api={"base_url": BASE_URL}).exit_code == 0
+
+
+def test_a_wish_is_granted_while_the_run_is_at_work(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "EVERY_S", 0.01)
+    flow.emulator = Emulator(faults=Faults(latency=Uniform(0.04, 0.04)))
+
+    class Wishing(EmulatorTransport):
+        most = flying = 0
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if request.method == "POST" and len(flow.emulator.attempts) == 2:
+                leave(flow.output, Tuning(concurrency=3, credits=40))
+            self.flying += 1
+            self.most = max(self.most, self.flying)
+            try:
+                return await super().handle_async_request(request)
+            finally:
+                self.flying -= 1
+
+    flow.write([f"thing {n}" for n in range(40)])
+    transport = Wishing(flow.emulator)
+    report = flow.run({"transport": transport}, concurrency=1, limits={"credits": 9})
+    assert (report.exit_code, report.summary["rows"]["answered"]) == (0, 40), report.message
+    assert (report.summary["concurrency"], report.summary["credits"]["cap"]) == (3, 40)
+    assert transport.most == 3
+    assert not (flow.output / tuning.WISH).exists()
+
+
+def test_what_an_account_is_told_late_of_a_killed_process_is_as_much_as_was_in_doubt(flow: Flow) -> None:
+    flow.emulator = Emulator(faults=Faults(seed=3, truncate=0.5, bills_errors=False))
+    flow.run(retry={"on_unknown": "hold"}, concurrency=1, limits={"failures": "100%"}, api={"base_url": BASE_URL})
+    flow.emulator.faults = Faults()
+    doubt, certain = (flow.summary()["credits"][name] for name in ("unknown_max", "spent"))
+    assert doubt != certain
+    flow.run()
+    found = flow.summary()["credits"]["reconciliation"]
+    assert found["most"] - found["least"] == doubt
