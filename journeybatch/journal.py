@@ -111,6 +111,11 @@ class Journal:
                 due = anyio.current_time() + SYNC_WITHIN_S
                 await self.durable()
 
+    @property
+    def unwritten(self) -> bool:
+        """Whether the file lacks something that was added: the disk did not take it."""
+        return bool(self._buffer)
+
     def check(self) -> None:
         """Raises DiskFull once the disk has refused."""
         if self.broken is not None:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Any
 import anyio
 import msgspec
 
+from journeybatch.archive import read_history
 from journeybatch.client import Client
 from journeybatch.compaction import close
 from journeybatch.connection import balance_of
@@ -26,7 +26,7 @@ from journeybatch.delivery import deliver, undelivered
 from journeybatch.directory import discard_if_unused
 from journeybatch.dispatch import Dispatch
 from journeybatch.ending import Ending
-from journeybatch.entries import Decided, Finished
+from journeybatch.entries import Finished
 from journeybatch.errors import (
     DeadlinePassed,
     DiskFull,
@@ -37,20 +37,21 @@ from journeybatch.errors import (
     TableError,
     starved,
 )
-from journeybatch.hindsight import Hindsight, look_back
+from journeybatch.hindsight import look_back
 from journeybatch.job import World
 from journeybatch.ledger import Ledger
 from journeybatch.notices import told
+from journeybatch.outcome import exit_code_of, summary_of
 from journeybatch.preparation import Options, Prepared, begin, check_balance, prepare
 from journeybatch.progress import Numbers
 from journeybatch.results import RESULTS, Counts, count
 from journeybatch.rounds import give_up_doubts, give_up_lost, rounds, sharers, terms_of, tuned
 from journeybatch.sender import client_of, workers_of
 from journeybatch.spec import JobSpec
-from journeybatch.summary import SUMMARY, Credits, Summary, write_json
+from journeybatch.summary import SUMMARY, write_json
 from journeybatch.telemetry import Observed, observed
 from journeybatch.transcript import Transcript
-from journeybatch.tuning import chosen, in_force
+from journeybatch.tuning import chosen
 from journeybatch.views import Known, write_views
 
 
@@ -130,20 +131,18 @@ def _conclude(ready: Prepared, ending: Ending) -> Report:
             f"the results could not be written: {error}; all replies are safe in the journal: `journeybatch export` "
             "writes them once there is room"
         )
-    summary = _summary(ready, ending, counts.rows(), _exit_code(counts, ending), hindsight).json()
+    if journal.unwritten:
+        counts = _as_written(ready, ending)
+    summary = summary_of(ready, ending, counts.rows(), exit_code_of(counts, ending), hindsight).json()
     try:
         write_json(spec.output / SUMMARY, summary)
     except OSError as error:
         ending.stop = ending.stop or DiskFull(
             f"{SUMMARY} could not be written: {error}; all replies are safe in the journal: make room, and run again"
         )
-        summary = _summary(ready, ending, counts.rows(), _exit_code(counts, ending), hindsight).json()
+        summary = summary_of(ready, ending, counts.rows(), exit_code_of(counts, ending), hindsight).json()
     close(journal, None if ending.signal or ending.stop else ready.job.since(history))
-    code = _exit_code(counts, ending)
-    message = str(ending.stop) if ending.stop else None
-    if ending.signal is not None:
-        message = "by a signal: run again to carry on, or `journeybatch export` to see the results so far"
-    return Report(code, summary, spec.output, message)
+    return Report(exit_code_of(counts, ending), summary, spec.output, _message(ending))
 
 
 async def run_async(spec: JobSpec, world: World, options: Options) -> Report:
@@ -175,6 +174,24 @@ def run(spec: JobSpec, world: World, options: Options) -> Report:
 # -- scenes ---------------------------------------------------------------------------------------------------
 
 
+def _message(ending: Ending) -> str | None:
+    """Why it stopped, if it did, and how to go on."""
+    if ending.signal is not None:
+        return "by a signal: run again to carry on, or `journeybatch export` to see the results so far"
+    return str(ending.stop) if ending.stop else None
+
+
+def _as_written(ready: Prepared, ending: Ending) -> Counts:
+    """The counts of what stands in the journal: what the disk did not take is not so."""
+    journal = ready.journal
+    journal.history = read_history(journal.path, anew=True)
+    ending.stop = DiskFull(
+        f"{journal.path}: no room is left, not even for the replies that came in last, which are in doubt: make room, "
+        "and run again"
+    )
+    return count(ready.job.stand(journal.history, ready.surveyed).table, journal.history)
+
+
 def _nothing_to_send(ready: Prepared) -> Ending:
     begin(ready)
     return Ending()
@@ -199,7 +216,7 @@ async def _send(
     def keep() -> None:
         so_far = Ending(balance_before=balance, workers=workers_of(client))
         try:
-            write_json(spec.output / SUMMARY, _summary(ready, so_far, numbers.rows(), None).json())
+            write_json(spec.output / SUMMARY, summary_of(ready, so_far, numbers.rows(), None).json())
         except OSError:
             return  # the journal will notice a full disk; a stale summary does no harm
 
@@ -226,68 +243,6 @@ def _discarded_if_unused(ready: Prepared) -> Iterator[None]:
     except BaseException:
         discard_if_unused(ready.journal)
         raise
-
-
-def _exit_code(counts: Counts, ending: Ending) -> int:
-    if ending.signal is not None:
-        return 130 if ending.signal == signal.SIGINT else 143
-    if ending.stop is not None:
-        return ending.stop.exit_code
-    return 1 if counts.failed or counts.pending else 0
-
-
-def _summary(
-    ready: Prepared, ending: Ending, rows: dict[str, int], exit_code: int | None, hindsight: Hindsight | None = None
-) -> Summary:
-    job, history = ready.job, ready.journal.history
-    run = history.runs[-1] if history.runs else None
-    ended = (run.finished_at if run else None) or time.time()
-    began, tuning = ready.began_with, in_force(job.spec, history, ready.run)
-    compared = None if ending.reconciliation is None else msgspec.structs.asdict(ending.reconciliation)
-    return Summary(
-        job=job.spec.name,
-        run=ready.run,
-        api=job.spec.api.base_url or job.spec.api.kind,
-        emulated=history.emulated,
-        concurrency=tuning.concurrency,
-        rows=rows,
-        requests={
-            "sent": run.sent if run else 0,
-            "retried": run.retried if run else 0,
-            "in_doubt": run.in_doubt if run else 0,
-        },
-        credits=Credits(
-            planned_min=began.get("planned_min", ready.plan.credits_min),
-            planned_max=began.get("planned_max", ready.plan.credits_max),
-            spent=run.spent if run else 0,
-            unknown_max=run.unknown if run else 0,
-            spent_total=history.spent,
-            departed=float(ready.counts.departed),
-            cap=tuning.credits,
-            balance_before=_known(began.get("balance_before"), ending.balance_before),
-            balance_after=_known(ending.balance_after, began.get("balance_after")),
-            reconciliation=compared if ready.plan.requests else began.get("reconciliation"),
-        ),
-        started_at=run.began_at if run else ended,
-        finished_at=run.finished_at if run else None,
-        seconds=round(ended - run.began_at, 3) if run else 0.0,
-        stopped_by=ending.stop.reason if ending.stop else "signal" if ending.signal else None,
-        exit_code=exit_code,
-        decisions=[_told(found) for found in [*job.decisions(history, ready.surveyed), ending.found] if found],
-        costs=hindsight.costs if hindsight else None,
-        models=hindsight.models if hindsight else None,
-        failures=hindsight.failures if hindsight else None,
-        deliveries=ending.deliveries,
-        workers=ending.workers,
-    )
-
-
-def _told(found: Decided) -> dict[str, Any]:
-    return {"what": found.what, "value": found.value if math.isfinite(found.value) else None, "why": found.why}
-
-
-def _known(first: int | float | None, otherwise: int | float | None) -> int | float | None:
-    return otherwise if first is None else first
 
 
 def _in_a_loop() -> bool:

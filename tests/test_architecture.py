@@ -141,6 +141,7 @@ READING_ORDER = [
     "rounds",
     "sender",
     "notices",
+    "outcome",
     "runner",
     "api",
 ]

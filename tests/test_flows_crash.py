@@ -339,3 +339,24 @@ def test_a_full_disk_stops_the_run_and_it_carries_on_with_room(flow: Flow, monke
     assert flow.run().exit_code == 0
     assert flow.balanced()
     assert flow.emulator.billed - 12 <= 2
+
+
+def test_what_the_disk_did_not_take_is_not_said_to_be_so(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last reply of all came in, and there was no room for it, nor for the entry that the run is finished."""
+    flow.write(["the only thing"])
+    write = os.write
+
+    def full(fd: int, data: Any) -> int:
+        if len(flow.emulator.attempts):
+            raise OSError(28, "No space left on device")
+        return write(fd, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        report = flow.run()
+    assert (report.exit_code, report.summary["stopped_by"], report.summary["finished_at"]) == (3, "disk", None)
+    assert (report.summary["rows"]["answered"], report.summary["rows"]["pending"]) == (0, 1)
+    assert report.summary["credits"]["unknown_max"] == 1
+    assert "in doubt" in (report.message or "")
+    assert flow.run().exit_code == 0
+    assert flow.balanced()
