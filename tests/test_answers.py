@@ -203,7 +203,7 @@ def test_what_is_optional_may_be_null_or_absent():
         ('{"label": "yes"} Or rather {"label": "n', "cut off"),
         ("{'label': 'yes', 'score': 1", "cut off"),
         ("<think>{}</think>", "none"),
-        ("yes", "none"),
+        ("yes", "expected one JSON object with the fields 'label', 'score', found none"),
         ("", "none"),
         ('"yes"', "none"),
         ('{"answer": {"label": "yes"}}', "label"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import time
+from functools import partial
 from typing import Any
 
 import anyio
@@ -13,7 +16,7 @@ from conftest import BASE_URL, Flow
 from parrot import Parrot
 from test_flows_money import Account
 
-from journeybatch import dispatch, journal, tuning
+from journeybatch import api, dispatch, journal, tuning
 from journeybatch.emulator import Emulator, Faults
 from journeybatch.emulator.faults import Uniform
 from journeybatch.emulator.transport import EmulatorTransport
@@ -116,6 +119,28 @@ def test_a_reply_is_synced_while_others_are_still_under_way(flow: Flow, monkeypa
 
     flow.write([f"thing {n}" for n in range(3)])
     assert flow.run({"transport": Slow(flow.emulator)}, api={"base_url": BASE_URL}).exit_code == 0
+
+
+def test_after_a_signal_nothing_new_is_sent_and_what_is_under_way_is_kept(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Patient(EmulatorTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            response = await super().handle_async_request(request)
+            if b"thing 5" in request.content:
+                os.kill(os.getpid(), signal.SIGINT)
+                await anyio.sleep(0.2)
+            return response
+
+    flow.write([f"thing {n}" for n in range(40)])
+    with monkeypatch.context() as patch:  # as from the command line
+        patch.setattr(api, "Options", partial(api.Options, signals=True))
+        report = flow.run({"transport": Patient(flow.emulator)}, concurrency=2)
+    rows, requests = report.summary["rows"], report.summary["requests"]
+    assert report.exit_code == 130
+    assert 6 <= rows["answered"] == len(flow.emulator.attempts) <= 8
+    assert requests["in_doubt"] == 0
+    assert flow.run().summary["requests"]["sent"] == 40
 
 
 def test_a_wish_is_granted_while_the_run_is_at_work(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:

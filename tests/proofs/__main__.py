@@ -67,7 +67,7 @@ PARTS = {
     "race": Part(lambda n, seed: race.prove(int(n), seed), "races for the lock", 50, 300),
     "limits": Part(lambda n, seed: limits.prove(int(n), seed), "shortages", 1500, 1500),
     "around": Part(surroundings.prove, "odd surroundings", 1, 1),
-    "mutants": Part(lambda n, seed: mutants.prove(int(n), seed, 240 if n < 100 else 1e5), "mutants", 40, 10_000),
+    "mutants": Part(lambda n, seed: mutants.prove(int(n), seed, 200 if n < 100 else 1e5), "mutants", 40, 10_000),
     "planted": Part(planted.prove, "planted faults", 1, 1),
 }
 

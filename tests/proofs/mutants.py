@@ -42,7 +42,9 @@ TESTS = {
 }
 """Which tests have to notice, those first that take the least."""
 QUIETLY = ("-x", "-q", "-p", "no:warnings", "--hypothesis-seed=0", "--hypothesis-profile=patient")
-PATIENCE_S = 150.0
+CPU_S, STILL_S, PATIENCE_S = 150, 60.0, 900.0
+"""A mutant never ends that takes so much of a processor, that does nothing for so long, or that takes so long in all:
+the last is much, since a busy machine must not look like a mutant that hangs."""
 ENOUGH = 0.9
 LIBRARIES = ("anyio", "hypothesis.stateful", "httpx", "httptools", "jsonschema", "minijinja", "msgspec", "polars")
 LIBRARIES += ("pyarrow.parquet", "pydantic", "pytest", "tenacity", "trio.testing", "starlette", "uvicorn", "yaml")
@@ -67,8 +69,19 @@ class _Finder:
         return importlib.util.spec_from_file_location(name, self.loader.path, loader=self.loader)
 
 
+class _Last:
+    """A plugin that remembers the last test: its name, and where it is."""
+
+    name = where = ""
+
+    def pytest_runtest_setup(self, item: Any) -> None:
+        self.name = item.nodeid
+        self.where = f"{item.path}::{item.nodeid.partition('::')[2]}"
+
+
 def _run(mutant: Mutant, tests: tuple[str, ...]) -> int:
-    """Run tests on a mutant, in a forked process. Returns pytest's exit code."""
+    """Run tests on a mutant, in a forked process. Returns pytest's exit code. A test that fails once and not again
+    has not noticed it, but is moody: the others are asked."""
     import hypothesis
     import pytest
 
@@ -77,12 +90,15 @@ def _run(mutant: Mutant, tests: tuple[str, ...]) -> int:
     sys.path.insert(0, str(ROOT / "tests"))
     os.chdir(ROOT)
     files = [name if Path(name).is_absolute() else f"tests/{name}.py" for name in tests]
+    last, moody = _Last(), []  # type: _Last, list[str]
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        return int(
-            pytest.main(
-                ["-x", "-q", "-p", "no:warnings", "--hypothesis-seed=0", "--hypothesis-profile=patient", *files]
-            )
-        )
+        while True:
+            ended = int(pytest.main([*QUIETLY, *moody, *files], plugins=[last]))
+            if moody and ended == pytest.ExitCode.NO_TESTS_COLLECTED:
+                return 0
+            if ended != pytest.ExitCode.TESTS_FAILED or pytest.main([*QUIETLY, last.where]):
+                return ended
+            moody += ["--deselect", last.name]
 
 
 def killed(mutant: Mutant, tests: tuple[str, ...] = ()) -> bool:
@@ -90,7 +106,7 @@ def killed(mutant: Mutant, tests: tuple[str, ...] = ()) -> bool:
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
-        resource.setrlimit(resource.RLIMIT_CPU, (int(PATIENCE_S), int(PATIENCE_S)))  # should nobody be there to end it
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))  # should nobody be there to end it
         silence = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(silence, fd)
@@ -99,15 +115,27 @@ def killed(mutant: Mutant, tests: tuple[str, ...] = ()) -> bool:
             ended = _run(mutant, tests or TESTS[mutant.module])
         finally:
             os._exit(ended)
-    fd = os.pidfd_open(child)
-    try:
-        in_time = select.select([fd], [], [], PATIENCE_S)[0]
-    finally:
-        os.close(fd)
+    in_time = _ends(child)
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)  # whatever it started
     status = os.waitpid(child, 0)[1]
     return not in_time or status != 0
+
+
+def _ends(child: int) -> bool:
+    """Wait for a process. False: it takes too long, or does nothing any more."""
+    fd, begun = os.pidfd_open(child), time.monotonic()
+    spent, since = "", begun
+    try:
+        while not select.select([fd], [], [], 2.0)[0]:
+            stat = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+            if (now := " ".join(stat[11:15])) != spent:
+                spent, since = now, time.monotonic()
+            if time.monotonic() - since > STILL_S or time.monotonic() - begun > PATIENCE_S:
+                return False
+    finally:
+        os.close(fd)
+    return True
 
 
 def untouched(module: str) -> Mutant:
@@ -134,22 +162,30 @@ def noticed(places: range, number: int, seed: int, until: float) -> list[tuple[M
     return found
 
 
+def failing(places: range, modules: tuple[str, ...]) -> list[str]:
+    """Those of the modules whose tests fail without any change."""
+    return [modules[place] for place in places if not any(survivors([untouched(modules[place])]))]
+
+
 def prove(number: int, seed: int, limit_s: float = 3e5) -> tuple[int, str]:
     """Make so many mutants, as far as ``limit_s`` goes. Returns their number, and how many were noticed by module.
     Raises Broken where of those that make a difference fewer than nine of ten were, or where the tests of a module
     notice whatever there is."""
     number = len(sample(number, seed))
     died, tried, same = Counter[str](), Counter[str](), 0
+    passed = set[str]()  # modules whose tests let anything pass
     for found in spread(noticed, range(number), 8, number, seed, time.time() + limit_s):
         for mutant, seen in found:
             tried[mutant.module] += 1
             died[mutant.module] += seen
             same += mutant.name in SAME
             if not seen and mutant.name not in SAME:
+                passed.add(mutant.module)
                 print(f"survived: {_told(mutant)}", file=sys.stderr, flush=True)
-    zealous = [module for module in tried if died[module] == tried[module]]
-    if failing := [module for module in zealous if not any(survivors([untouched(module)]))]:
-        raise Broken(f"the tests of {', '.join(failing)} fail without any change")
+    zealous = tuple(module for module in tried if module not in passed)
+    wolves = [each for found in spread(failing, range(len(zealous)), 1, zealous) for each in found]
+    if wolves:
+        raise Broken(f"the tests of {', '.join(wolves)} fail without any change")
     made, seen = sum(tried.values()), sum(died.values())
     said = ", ".join(f"{module} {died[module]}/{tried[module]}" for module in MODULES if tried[module])
     if seen < ENOUGH * (made - same):

@@ -44,6 +44,15 @@ def test_tests_that_fail_without_any_change_notice_nothing(tmp_path: Path) -> No
     assert "the tests of journal fail without any change" in tried(wolf, 1)[0]
 
 
+def test_a_test_that_fails_once_and_not_again_notices_nothing(tmp_path: Path) -> None:
+    moody = tmp_path / "test_moody.py"
+    moody.write_text(
+        "from pathlib import Path\n\nTURN = Path(__file__ + '.turn')\n\n\n"
+        "def test_moody():\n    first = not TURN.exists()\n    TURN.touch()\n    assert not first\n"
+    )
+    assert "0 of 1 mutants were noticed" in tried(moody, 1)[0]
+
+
 def test_a_change_that_matters_is_noticed(tmp_path: Path) -> None:
     sharp = tmp_path / "test_cap.py"
     sharp.write_text(
