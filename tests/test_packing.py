@@ -82,7 +82,10 @@ def test_what_all_rows_share_counts_in_every_pack():
 
     def sizes(room):
         sizing = Sizing(Limit(9, first.base + room), 20)
-        return [len(pack) for pack in sizing.packs(surveyed, 0, prompts([frame], surveyed, ask, 0, wanted))]
+        return [
+            len(pack)
+            for pack in sizing.packs(surveyed, 0, prompts(lambda start: [frame[start:]], surveyed, ask, 0, wanted))
+        ]
 
     assert sizes(3 * first.characters) == [3, 3, 3, 1]
     assert sizes(3 * first.characters - 1) == [2] * 5
@@ -93,10 +96,14 @@ def test_only_steps_that_may_be_packed_are():
     frame, ask, surveyed = asked(["a", "b", "c"])
     sizing = Sizing(Limit(9), steps=frozenset({1}))
     assert sizing.piece(surveyed, 0, 0) == ALONE
-    packs = sizing.packs(surveyed, 0, prompts([frame], surveyed, ask, 0, surveyed.keys.is_not_null()))
+    packs = sizing.packs(
+        surveyed, 0, prompts(lambda start: [frame[start:]], surveyed, ask, 0, surveyed.keys.is_not_null())
+    )
     assert [len(pack) for pack in packs] == [1, 1, 1]
     sizing = Sizing(Limit(9), steps=frozenset({0}))
-    packs = sizing.packs(surveyed, 0, prompts([frame], surveyed, ask, 0, surveyed.keys.is_not_null()))
+    packs = sizing.packs(
+        surveyed, 0, prompts(lambda start: [frame[start:]], surveyed, ask, 0, surveyed.keys.is_not_null())
+    )
     assert [len(pack) for pack in packs] == [3]
 
 
@@ -150,7 +157,10 @@ def test_a_body_is_told_how_many_rows_it_is_for():
 
 def test_a_pack_says_what_its_rows_share_once_and_first():
     frame, ask, surveyed = asked(["a", "b"])
-    pack = [prompt for _, prompt in prompts([frame], surveyed, ask, 0, surveyed.keys.is_first_distinct())]
+    pack = [
+        prompt
+        for _, prompt in prompts(lambda start: [frame[start:]], surveyed, ask, 0, surveyed.keys.is_first_distinct())
+    ]
     said = []
     Wording(lambda messages, _: said.extend(messages) or b"", "", b"journal1").write(pack, 1)
     assert (said[0].role, "Be terse." in said[0].content) == ("system", True)
@@ -180,7 +190,7 @@ def test_a_prompt_that_the_assistant_ends_is_asked_alone():
     surveyed = survey([frame], ask, packs=True)
     wanted = surveyed.keys.is_not_null()
     assert pack_counter(surveyed, Sizing(Limit(9)))(0, wanted) == 2
-    packs = Sizing(Limit(9)).packs(surveyed, 0, prompts([frame], surveyed, ask, 0, wanted))
+    packs = Sizing(Limit(9)).packs(surveyed, 0, prompts(lambda start: [frame[start:]], surveyed, ask, 0, wanted))
     assert [len(pack) for pack in packs] == [1, 1]
 
 

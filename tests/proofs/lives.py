@@ -217,11 +217,9 @@ class Life(RuleBasedStateMachine):
                 self.maybe.add(question)
 
     def _close_books(self, report: Any, whole: bool) -> None:
-        """Whether the run goes on with the next process; after a kill, or where a full disk may have kept the journal
-        from saying so, nobody knows, and the bound is the looser one."""
-        known = report is not None and report.summary["stopped_by"] != "disk"
-        self.surely_over = known and report.summary["finished_at"] is not None
-        if known:
+        """Whether the run goes on with the next process; after a kill nobody knows, and the bound is the looser one."""
+        self.surely_over = report is not None and report.summary["finished_at"] is not None
+        if report is not None:
             self.run_is_over = report.summary["finished_at"] is not None
         elif not whole:
             self.run_is_over = self.run_is_over or self._asks() <= self.answered | self.maybe
