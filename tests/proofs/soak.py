@@ -30,8 +30,7 @@ IN_FLIGHT = 128
 FAULTS = 0.05
 PATIENCE_S = 3600.0
 PEAK_MB, SLOPE_MB, DESCRIPTORS, TASKS = 400.0, 1.0, IN_FLIGHT + 64, IN_FLIGHT + 32
-"""What is promised for a million rows: resident memory, its growth for each 100,000 rows, open descriptors, tasks. The
-first two are not kept yet: what is known of an attempt is in memory, 120 bytes of it."""
+"""What is promised for a million rows: resident memory, its growth for each 100,000 rows, open descriptors, tasks."""
 LEAST_ROWS = 500_000
 """With fewer rows a slope says nothing: a process has not yet come to rest."""
 
