@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import weakref
 import zlib
 from contextlib import suppress
@@ -32,7 +33,7 @@ _TAIL = 2**16
 """Bytes of the journal before the bookmark that have to be as they were."""
 _CHUNK = 4 * 2**20
 _DIGEST, _LENGTH = 32, 8
-_FORMAT = f"{__version__}, pages of {SIZE}"
+_FORMAT = f"{__version__}, pages of {SIZE}, {sys.byteorder} endian"
 
 
 class _Told(msgspec.Struct):
@@ -100,7 +101,7 @@ def leave(history: History, end: int, sequence: int, journal: Path) -> None:
 def recall(history: History, journal: Path) -> None:
     """Let an empty ``history`` tell what the bookmark of its ``journal`` says, if there is one that is good."""
     with suppress(OSError, ValueError, msgspec.MsgspecError):
-        fd = os.open(journal.with_name(NAME), os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(journal.with_name(NAME), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         pages = _Pages(fd)
         mark = _read(fd)
         if mark.format != _FORMAT or mark.told.frames_id != history.frames_id:

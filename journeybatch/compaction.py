@@ -24,7 +24,7 @@ import msgspec
 from journeybatch import entries
 from journeybatch.archive import let_go, mapped
 from journeybatch.attempts import BORROWED, FREE, SETTLED
-from journeybatch.bookmark import leave
+from journeybatch.bookmark import forget, leave
 from journeybatch.disk import sync_directory
 from journeybatch.entries import AnyEntry, Borrowed, Compacted, Received, Reread
 from journeybatch.errors import DiskFull
@@ -54,7 +54,9 @@ def close(journal: Journal, since: float | None) -> bool:
                 if weight > max(WORTH, len(buffer) // 2):
                     aside = _open_aside(journal.path.with_name(ASIDE))
                     compacted = _replace(journal, buffer, dead, aside)
-        if not compacted:
+        if compacted:
+            forget(journal.path)  # it was the old one's
+        else:
             leave(journal.history, journal.end, journal.sequence, journal.path)
     except DiskFull:
         return False  # `journal.broken` tells

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 import pytest
 from conftest import Flow
@@ -112,6 +114,13 @@ def test_one_of_another_journal_or_version_is_as_good_as_none(flow: Flow, monkey
     (flow.output / bookmark.NAME).write_bytes(mine)
     assert recalled(flow).end > 0
     monkeypatch.setattr(bookmark, "_FORMAT", "of another time")
+    assert recalled(flow).end == 0
+
+
+def test_a_pipe_in_its_place_keeps_nobody_waiting(flow: Flow) -> None:
+    flow.run()
+    (flow.output / bookmark.NAME).unlink()
+    os.mkfifo(flow.output / bookmark.NAME)
     assert recalled(flow).end == 0
 
 

@@ -17,7 +17,7 @@ from conftest import Flow
 from parrot import Parrot
 from proofs.recorder import Recorder
 
-from journeybatch import compaction
+from journeybatch import bookmark, compaction
 from journeybatch.archive import mapped, read_history, received
 from journeybatch.audit import audit
 from journeybatch.compaction import close, forgotten
@@ -141,6 +141,15 @@ def test_frames_of_the_old_file_are_none_of_the_new_one_s(tmp_path):
     frames = read_history(journal.path).frames_id
     stale = new + old[len(new) :]
     assert len(list(scan(memoryview(stale), frames))) == len(list(scan(memoryview(new), frames)))
+
+
+def test_the_bookmark_of_the_old_file_goes_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(bookmark, "WORTH", 1)
+    assert not close(written(tmp_path), None)
+    assert (tmp_path / bookmark.NAME).exists()
+    assert close(open_journal(tmp_path), SINCE)
+    assert not (tmp_path / bookmark.NAME).exists()
+    assert told(tmp_path / "journal")["attempts"]
 
 
 @pytest.mark.parametrize("since", [None, 0.0], ids=["no max_age", "nothing is too old"])
