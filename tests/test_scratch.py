@@ -1,0 +1,67 @@
+"""What is laid away is what comes back; the disk is left its room, and the room goes with the owner."""
+
+import gc
+from pathlib import Path
+
+import pytest
+
+from journeybatch import scratch
+from journeybatch.errors import DiskFull
+from journeybatch.scratch import Scratch
+
+
+@pytest.fixture
+def room(tmp_path, monkeypatch):
+    monkeypatch.setattr(scratch, "SPARE_BYTES", 0)
+    return Scratch(tmp_path)
+
+
+def test_what_was_put_comes_back(room):
+    one, two = room.put(b"one"), room.put(b"another")
+    assert (room.get(one), room.get(two)) == (b"one", b"another")
+
+
+def test_what_fits_takes_the_place_of_what_was_there(room):
+    place = room.put(b"before")
+    beside = room.put(b"beside")
+    assert room.put(b"after", over=place) == (place[0], 5)
+    larger = room.put(b"larger than it", over=place)
+    assert larger[0] >= beside[0] + beside[1]
+    assert (room.get(beside), room.get(larger)) == (b"beside", b"larger than it")
+
+
+def test_no_name_stands_in_the_directory(room, tmp_path):
+    room.put(b"something")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_nearly_full_disk_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(scratch, "SPARE_BYTES", 2**62)
+    with pytest.raises(OSError, match="No space left"):
+        Scratch(tmp_path).put(b"something")
+
+
+def test_what_is_closed_gives_nothing_back(room):
+    place = room.put(b"something")
+    room.close()
+    with pytest.raises(DiskFull, match="all replies are safe in the journal"):
+        room.get(place)
+
+
+def descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors cannot be counted here")
+def test_no_descriptor_is_left_when_its_owner_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr(scratch, "SPARE_BYTES", 0)
+    before = descriptors()
+    for close in (True, False):
+        room = Scratch(tmp_path)
+        room.put(b"something")
+        assert descriptors() == before + 1
+        if close:
+            room.close()
+        del room
+        gc.collect()
+        assert descriptors() == before
