@@ -36,18 +36,12 @@ def run_virtually(job: dict[str, Any], options: dict[str, Any], seed: int) -> An
     try:
         return anyio.run(main, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)})
     except BaseExceptionGroup as group:
-        broken = group.subgroup(Broken)
-        if broken is not None:
-            raise next(_leaves(broken)) from None
-        raise
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
+        broken: BaseException | None = group.subgroup(Broken)
+        if broken is None:
+            raise
+        while isinstance(broken, BaseExceptionGroup):
+            broken = broken.exceptions[0]
+        raise broken from None
 
 
 class Wall:
