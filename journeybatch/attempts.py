@@ -59,6 +59,7 @@ class Words:
     def __init__(self) -> None:
         self.texts: list[str | None] = [None]
         self._numbers: dict[str | None, int] = {None: 0}
+        self._column: pl.Series | None = None
 
     def number(self, text: str | None) -> int:
         """The number of a text, which is new or known."""
@@ -71,7 +72,9 @@ class Words:
         """``columns`` of numbers as texts; null for null."""
         import polars as pl
 
-        texts = pl.lit(pl.Series(self.texts, dtype=pl.String))
+        if self._column is None or len(self._column) < len(self.texts):
+            self._column = pl.Series(self.texts, dtype=pl.String)
+        texts = pl.lit(self._column)
         return [texts.gather(pl.col(name)).alias(name) for name in columns]
 
 

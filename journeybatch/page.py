@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 BITS = 14
 SIZE = 1 << BITS
 """Attempts in a page: about 1.6 MB, which are stored or read back in a millisecond."""
-SMALL = ("run", "attempt", "status", "asked", "read", "model", "error", "message")
-LARGE = ("request", "offset", "least", "credits", "credits_max")
-TIMES = ("at", "latency_s")
-_FIELDS = (*((name, "i") for name in SMALL), *((name, "q") for name in LARGE), *((name, "d") for name in TIMES))
+_SMALL = ("run", "attempt", "status", "asked", "read", "model", "error", "message")
+_LARGE = ("request", "offset", "least", "credits", "credits_max")
+_TIMES = ("at", "latency_s")
+_FIELDS = (*((name, "i") for name in _SMALL), *((name, "q") for name in _LARGE), *((name, "d") for name in _TIMES))
 _EMPTY = {name: array(kind, bytes(array(kind).itemsize * SIZE)) for name, kind in _FIELDS}
 _EMPTY["offset"] = array("q", [-1]) * SIZE
 _WIDTHS = [(name, kind, len(_EMPTY[name]) * _EMPTY[name].itemsize) for name, kind in _FIELDS]

@@ -59,7 +59,6 @@ def stand(
 ) -> Standing:
     """Where each of the survey's rows stands, by what ``history`` tells. ``tops`` has the strongest model's tier of
     each way of asking, where there are several."""
-
     states, several = states_of(history, policy), len(tops) > 1
     top, words = _tops(surveyed, tops or [steps[-1].tier]), history.attempts.words
     shared = [sharing(keys, states) for keys in surveyed.steps]
@@ -73,7 +72,7 @@ def stand(
         parts.append(part)
         used.append(reached)
     if several:
-        table = _apart(table, surveyed, states, _joined(used))
+        table = _apart(table, surveyed, states, _joined(used), Scroll(history.directory))
     climbed = zip(*(part.climbed for part in parts), strict=True)
     return Standing(
         table,
@@ -87,13 +86,13 @@ def stand(
     )
 
 
-def _apart(facts: Scroll, surveyed: Survey, states: pl.DataFrame, used: list[pl.Series]) -> Scroll:
-    """``facts`` with the credits that fall to each row where several ways of asking are compared."""
+def _apart(facts: Scroll, surveyed: Survey, states: pl.DataFrame, used: list[pl.Series], table: Scroll) -> Scroll:
+    """``facts`` with the credits that fall to each row where several ways of asking are compared: the ``table``."""
     import polars as pl
 
     way = pl.int_range(surveyed.rows, eager=True) % surveyed.width // surveyed.samples
     uses = by_use(list(zip(surveyed.steps, used, strict=True)), states, way)
-    table, at = Scroll(), 0
+    at = 0
     for part in facts:
         table.append(part.with_columns(uses.slice(at, part.height).drop("row")))
         at += part.height
