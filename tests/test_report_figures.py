@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import polars as pl
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from journeybatch.archive import read_history
@@ -15,6 +15,7 @@ from journeybatch.report.figures import attempts_of, binned, nights, over_time, 
 values = st.lists(st.floats(-1e6, 1e6, allow_nan=False), min_size=1, max_size=200)
 
 
+@example([0.0, -1e-05])
 @given(values)
 def test_every_value_is_in_a_bin_and_bins_touch(numbers):
     bins = binned(pl.Series(numbers, dtype=pl.Float64))

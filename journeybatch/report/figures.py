@@ -49,11 +49,9 @@ def binned(values: pl.Series) -> list[tuple[float, float, int]]:
     """How many values lie in each bin, from the lowest to the highest, empty ones too; more bins for more values."""
     low, high = float(values.min()), float(values.max())  # type: ignore[arg-type]
     width = step(high - low, _bins(len(values)))
-    first = math.floor(low / width)
-    places = (values / width).floor().cast(int) - first
-    counts = dict(places.value_counts().iter_rows())
-    number = max(counts) + 1
-    return [(round((first + n) * width, 9), round((first + n + 1) * width, 9), counts.get(n, 0)) for n in range(number)]
+    counts = dict((values / width).floor().cast(int).value_counts().iter_rows())
+    places = range(min(counts), max(counts) + 1)
+    return [(round(n * width, 9), round((n + 1) * width, 9), counts.get(n, 0)) for n in places]
 
 
 def _bins(values: int) -> int:
