@@ -33,6 +33,8 @@ IN_DOUBT = ("in_doubt", "an attempt may have been charged, and brought no answer
 ROWS = ("total", "answered", "failed", "pending", "reused", "refused")
 """What is counted of rows, in summary.json too."""
 _KEPT = 64
+TOGETHER = 2_000
+"""Rows that are put together at a time: a row may be a long text, and a long reply."""
 
 
 def result_columns(contract: Contract, *, sampled: bool = False, compared: bool = False) -> dict[str, pl.DataType]:
@@ -168,10 +170,12 @@ def _results(view: View) -> Iterator[pl.DataFrame]:
     width = view.surveyed.width
     with mapped(view.journal) as journal:
         replies = Replies(view.history, view.reader, journal)
-        for row, frame in again(view.frames(), view.surveyed):
-            every = frame if width == 1 else frame[pl.int_range(frame.height * width, eager=True) // width]
-            yield every.hstack(_answers(view, view.table.slice(row * width, every.height), row, replies))
-            let_go(journal)
+        for first, block in again(view.frames(), view.surveyed):
+            for row in range(first, first + block.height, TOGETHER):
+                frame = block.slice(row - first, TOGETHER)
+                every = frame if width == 1 else frame[pl.int_range(frame.height * width, eager=True) // width]
+                yield every.hstack(_answers(view, view.table.slice(row * width, every.height), row, replies))
+                let_go(journal)
 
 
 class Replies:
