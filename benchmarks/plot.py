@@ -95,10 +95,10 @@ def growth(found: pl.DataFrame) -> dict[str, Any] | None:
     """Two panels: processor time per row against the rows, and against what is in flight."""
     found = found.filter(~pl.col("name").str.contains("without syncs"))
     runs = found.filter(pl.col("benchmark") == "sending")
-    kinds = pl.when(pl.col("benchmark") == "sending").then(pl.lit("a run that waits for nothing"))
+    kinds = pl.when(pl.col("benchmark") == "sending").then(pl.lit("a whole run, 0 ms"))
     by_rows = found.filter(
         ((pl.col("benchmark") == "sending") & (pl.col("latency_s") == 0))
-        | ((pl.col("benchmark") == "scale") & ~pl.col("name").str.contains("until"))
+        | ((pl.col("benchmark") == "scale") & ~pl.col("name").str.contains("until|rows known"))
     ).with_columns(kind=kinds.otherwise(pl.col("name").str.replace(r",.*", "")))
     by_c = runs.filter((pl.col("rows") == 100_000) & (pl.col("latency_s") > 0)).with_columns(
         kind=pl.when("tls").then(pl.lit("over TLS")).otherwise(pl.lit("100,000 rows, 50 ms"))
