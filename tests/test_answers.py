@@ -375,6 +375,13 @@ def test_the_order_in_which_a_schema_is_written_decides_nothing():
     assert schema_contract(turned).identity == SCHEMA.identity
 
 
+def test_what_a_schema_wants_decides_the_reading():
+    """The columns are the same, but not what fits."""
+    stricter = {**ORDER, "required": list(ORDER["properties"]), "minProperties": 2}
+    assert schema_contract(stricter).columns() == SCHEMA.columns()
+    assert schema_contract(stricter).identity != SCHEMA.identity
+
+
 def test_a_reply_is_read_by_a_schema():
     reply = {"size": " s", "count": None, "price": "2.5", "paid": "true", "tags": ["x"], "ids": [1.0], "more": 1}
     nested = {"address": {"city": "Zürich"}, "mixed": "x", "any": [1, None]}
