@@ -31,6 +31,7 @@ SAME: dict[tuple[str, str, str], str] = {
         "_late",
         "break → continue",
     ): "Attempts stand in the order of time: those before are older.",
+    ("dispatch", "_asked", "0 → 1 (2)"): "A status is 0, where there is none, or has three digits.",
     ("packing", "Limit", "True → False"): FROZEN,
     ("packing", "Piece", "True → False"): FROZEN,
     ("packing", "Piece", "0 → 1"): "What goes alone is not measured; everything else says how long it is.",
