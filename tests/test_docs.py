@@ -44,3 +44,11 @@ def test_the_line_that_brings_results_into_a_library_does(library: str, flow: Fl
         assert sum(credits for _, credits in found) == 12
     else:
         assert (len(found), found["jb_credits"].sum()) == (12, 12)
+
+
+def test_every_page_is_in_the_contents():
+    """Of which the site makes its own: a page that is not there stops it from being built."""
+    index = (DOCS / "index.md").read_text("utf-8")
+    pages = [page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md") if page.name != "index.md"]
+    assert pages
+    assert [page for page in pages if f"]({page})" not in index] == []
