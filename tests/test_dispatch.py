@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -167,6 +168,44 @@ def test_a_wish_is_granted_while_the_run_is_at_work(flow: Flow, monkeypatch: pyt
     assert (report.summary["concurrency"], report.summary["credits"]["cap"]) == (3, 40)
     assert transport.most == 3
     assert not (flow.output / tuning.WISH).exists()
+
+
+def test_a_wish_that_the_disk_does_not_take_is_not_granted(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What counts has to survive a power cut first."""
+    monkeypatch.setattr(tuning, "EVERY_S", 0.01)
+    flow.emulator = Emulator(faults=Faults(latency=Uniform(0.2, 0.2)))
+    refuses, fdatasync = [], journal.fdatasync
+
+    def sync(fd: int) -> None:
+        if refuses:
+            raise OSError(errno.EIO, "Input/output error")
+        fdatasync(fd)
+
+    class Wishing(EmulatorTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if request.method == "POST" and len(flow.emulator.attempts) == 2:
+                refuses.append(leave(flow.output, Tuning(concurrency=3, credits=40)))
+            return await super().handle_async_request(request)
+
+    monkeypatch.setattr(journal, "fdatasync", sync)
+    flow.write([f"thing {n}" for n in range(40)])
+    report = flow.run({"transport": Wishing(flow.emulator), "progress": True}, concurrency=1)
+    assert (report.exit_code, report.summary["stopped_by"]) == (3, "disk")
+    assert not (flow.output / tuning.WISH).exists(), "it was seen"
+    assert "tuned" not in capsys.readouterr().err
+
+
+def test_a_doubt_from_longer_ago_than_an_attempt_may_take_is_no_charge_of_this_process(flow: Flow) -> None:
+    flow.emulator = Emulator(faults=Faults(seed=3, truncate=0.5, bills_errors=False))
+    flow.run(retry={"on_unknown": "hold"}, concurrency=1, limits={"failures": "100%"})
+    flow.emulator.faults = Faults()
+    assert flow.summary()["credits"]["unknown_max"] > 0
+    time.sleep(0.6)
+    flow.run(retry={"timeout_s": 0.5})
+    found = flow.summary()["credits"]["reconciliation"]
+    assert found["most"] == found["least"] > 0
 
 
 def test_what_an_account_is_told_late_of_a_killed_process_is_as_much_as_was_in_doubt(flow: Flow) -> None:

@@ -31,6 +31,7 @@ SAME: dict[tuple[str, str, str], str] = {
         "_late",
         "break → continue",
     ): "Attempts stand in the order of time: those before are older.",
+    ("dispatch", "Terms", "False → True"): "Every job says whether it asks again.",
     ("dispatch", "_asked", "0 → 1 (2)"): "A status is 0, where there is none, or has three digits.",
     ("packing", "Limit", "True → False"): FROZEN,
     ("packing", "Piece", "True → False"): FROZEN,
@@ -51,6 +52,11 @@ SAME: dict[tuple[str, str, str], str] = {
         "Sizing.packs",
         "self.limit.rows <= 1 or not self._packs(step) → self.limit.rows <= 1 and (not self._packs(step))",
     ): "It saves time: what goes alone goes alone in `group`, too.",
+    (
+        "packing",
+        "Sizing.packs",
+        "self.limit.rows <= 1 → self.limit.rows < 1",
+    ): "It saves time: of pieces that are one to a pack, each goes alone in `group`.",
     (
         "packing",
         "Sizing.piece",
