@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 import msgspec
 
 from journeybatch.entries import Intent
 from journeybatch.identity import KEY_BYTES
-from journeybatch.page import BITS, SIZE, Page
+from journeybatch.page import BITS, SIZE, Page, squeeze
 from journeybatch.scratch import Scratch
+from journeybatch.vocabulary import Words
 
 if TYPE_CHECKING:
     import polars as pl
@@ -53,29 +54,11 @@ class Run(msgspec.Struct):
     unknown: int = 0
 
 
-class Words:
-    """Texts by numbers, each kept once; number 0 is None."""
+class Marked(NamedTuple):
+    """How far a journal's bookmark tells of it: up to which ``end``, in bytes, and how many ``attempts``."""
 
-    def __init__(self) -> None:
-        self.texts: list[str | None] = [None]
-        self._numbers: dict[str | None, int] = {None: 0}
-        self._column: pl.Series | None = None
-
-    def number(self, text: str | None) -> int:
-        """The number of a text, which is new or known."""
-        if (found := self._numbers.get(text)) is None:
-            found = self._numbers[text] = len(self.texts)
-            self.texts.append(text)
-        return found
-
-    def read(self, *columns: str) -> list[pl.Expr]:
-        """``columns`` of numbers as texts; null for null."""
-        import polars as pl
-
-        if self._column is None or len(self._column) < len(self.texts):
-            self._column = pl.Series(self.texts, dtype=pl.String)
-        texts = pl.lit(self._column)
-        return [texts.gather(pl.col(name)).alias(name) for name in columns]
+    end: int = 0
+    attempts: int = 0
 
 
 class Column(Generic[_Value]):
@@ -108,8 +91,9 @@ class Attempts:
     Each prompt of an attempt has a key of 16 bytes, a code, which is the verdict on its part of the reply, and a sense
     (64 bits), once anything was compared.
 
-    Old pages are stored in ``directory`` (None: where the system has its temporary files). Where the disk takes none
-    they stay in memory.
+    Old pages are stored in ``directory`` (None: where the system has its temporary files), and none takes the place of
+    another, so that a copy can be made of what there is while more is added. Where the disk takes none they stay in
+    memory.
     """
 
     def __init__(self, directory: Path | None = None) -> None:
@@ -177,15 +161,21 @@ class Attempts:
             self.words.number(text)
 
     def packed(self) -> Iterator[bytes]:
-        """All pages, each in one piece."""
-        return (self._packed(at) if page is None else page.pack() for at, page in enumerate(self._pages))
+        """All pages as they are now, each in one piece. More may be added, and anything changed, before the last one is
+        taken out, by another thread too. Raises DiskFull where the disk does not give one back."""
+        stored = self._stored.copy()
+        fresh = {number: page.pack() for number, page in enumerate(self._pages) if page is not None and page.changed}
+        return (
+            squeeze(fresh.pop(number)) if number in fresh else self._packed(number, stored)
+            for number in range(len(self._pages))
+        )
 
-    def _packed(self, number: int) -> bytes:
-        place = self._stored.get(number)
+    def _packed(self, number: int, stored: dict[int, tuple[int, int]]) -> bytes:
+        place = stored.get(number)
         return self._adopted(number) if place is None else self._scratch.get(place)
 
     def _load(self, number: int) -> Page:
-        page = Page.unpack(self._packed(number))
+        page = Page.unpack(self._packed(number, self._stored))
         self._hold(number, page)
         return page
 
@@ -200,7 +190,7 @@ class Attempts:
             return
         if leaving.changed:
             try:
-                self._stored[oldest] = self._scratch.put(leaving.pack(), over=self._stored.get(oldest))
+                self._stored[oldest] = self._scratch.put(squeeze(leaving.pack()))
             except OSError:
                 return  # it stays in memory, for good
         self._pages[oldest] = None

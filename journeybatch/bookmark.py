@@ -10,21 +10,23 @@ import hashlib
 import os
 import sys
 import weakref
-import zlib
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
 from journeybatch import __version__
-from journeybatch.attempts import Run
+from journeybatch.attempts import Marked, Run
 from journeybatch.entries import Began, Decided, Tuned
 from journeybatch.errors import DiskFull
 from journeybatch.frames import Gap
 from journeybatch.history import History
 from journeybatch.page import SIZE
 from journeybatch.replacement import replacement
+from journeybatch.scratch import spare
 
 NAME = "bookmark.bin"
 WORTH = 250_000
@@ -76,26 +78,47 @@ class _Mark(msgspec.Struct):
     tail: bytes
 
 
+class Snapshot(NamedTuple):
+    """What a journal told up to some point, to be written when there is time: what comes later changes nothing here."""
+
+    told: _Told
+    attempts: int
+    words: list[str | None]
+    pages: Iterator[bytes]
+
+
 def leave(history: History, end: int, sequence: int, journal: Path) -> None:
     """Mark the ``end`` of a journal (in bytes; its next entry has number ``sequence``), all of which ``history`` tells.
-    Where the disk refuses, there is none."""
-    if len(history.attempts) < WORTH or not history.as_told or history.marked == end:
-        return
-    with suppress(OSError), journal.open("rb") as file, replacement(journal.with_name(NAME)) as path:
+    Where the disk refuses, or is nearly full, there is none."""
+    if len(history.attempts) >= WORTH and history.as_told and history.marked.end != end:
+        with suppress(OSError, DiskFull):
+            write(taken(history, end, sequence), journal)
+
+
+def taken(history: History, end: int, sequence: int) -> Snapshot:
+    """All that ``history`` tells of a journal up to its ``end``, in some milliseconds."""
+    told = {name: _copied(getattr(history, name)) for name in _Told.__struct_fields__}
+    attempts, texts = history.attempts, history.attempts.words.texts.copy()
+    return Snapshot(_Told(**{**told, "end": end, "sequence": sequence}), len(attempts), texts, attempts.packed())
+
+
+def write(snapshot: Snapshot, journal: Path, check: Callable[[], object] = lambda: None) -> None:
+    """Leave the bookmark; ``check`` is called before each of its pages and may raise, and there is none then. Raises
+    OSError where the disk refuses or is nearly full, DiskFull where it does not give back what was put aside."""
+    end = snapshot.told.end
+    with journal.open("rb") as file, replacement(journal.with_name(NAME)) as path, path.open("wb") as to:
         written, pages, at = hashlib.blake2b(digest_size=_DIGEST), [], 0
-        with path.open("wb") as to:
-            for page in history.attempts.packed():
-                small = zlib.compress(page, 1)
-                pages.append((at, len(small)))
-                written.update(small)
-                at += to.write(small)
-            values = {name: _pairs(getattr(history, name)) for name in _Told.__struct_fields__}
-            told = _Told(**{**values, "end": end, "sequence": sequence})
-            words, number = history.attempts.words.texts, len(history.attempts)
-            mark = msgspec.msgpack.encode(_Mark(_FORMAT, told, number, words, pages, _tail(file, end)))
-            mark += len(mark).to_bytes(_LENGTH, "little")
-            written.update(mark)
-            to.write(mark + written.digest())
+        for page in snapshot.pages:
+            check()
+            spare(to.fileno())
+            pages.append((at, len(page)))
+            written.update(page)
+            at += to.write(page)
+        told = _Mark(_FORMAT, snapshot.told, snapshot.attempts, snapshot.words, pages, _tail(file, end))
+        mark = msgspec.msgpack.encode(told)
+        mark += len(mark).to_bytes(_LENGTH, "little")
+        written.update(mark)
+        to.write(mark + written.digest())
 
 
 def recall(history: History, journal: Path) -> None:
@@ -113,7 +136,7 @@ def recall(history: History, journal: Path) -> None:
         for name in _Told.__struct_fields__:
             value, empty = getattr(mark.told, name), getattr(history, name)
             setattr(history, name, dict(value) if isinstance(empty, dict) else value)
-        history.marked = history.end
+        history.marked = Marked(mark.told.end, mark.attempts)
         history.attempts.adopt(mark.attempts, mark.words, pages.read)
 
 
@@ -135,14 +158,16 @@ class _Pages:
         """A page as it was packed. Raises DiskFull where the disk does not give it back."""
         at, size = self.places[number]
         try:
-            return zlib.decompress(os.pread(self._fd, size, at))
-        except (OSError, zlib.error) as error:
+            return os.pread(self._fd, size, at)
+        except OSError as error:
             raise DiskFull(
-                f"the journal's bookmark cannot be read: {error}; all replies are safe in the journal: run again"
+                f"a bookmark cannot be read: {error.strerror}; all replies are safe in the journal: run again"
             ) from None
 
 
-def _pairs(value: object) -> Any:
+def _copied(value: object) -> Any:
+    if isinstance(value, list):
+        return [copy(each) for each in value]
     return list(value.items()) if isinstance(value, dict) else value
 
 

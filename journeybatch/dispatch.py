@@ -26,6 +26,7 @@ from journeybatch.journal import Journal
 from journeybatch.lanes import Lanes, run_lanes
 from journeybatch.ledger import Ledger
 from journeybatch.limiter import Limiter, limited
+from journeybatch.marker import keep_marked
 from journeybatch.progress import Numbers, Screen, reported
 from journeybatch.reading import PLAIN, Reader
 from journeybatch.reconciliation import reconcile
@@ -123,6 +124,7 @@ class Dispatch:
 
         async with anyio.create_task_group() as background:
             background.start_soon(self.journal.keep_synced)
+            background.start_soon(keep_marked, self.journal)
             if self.chosen is not None:
                 background.start_soon(heed, self.journal.path.parent, partial(self._tune, screen, keep))
             if signals:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from journeybatch.attempts import BORROWED, CHARGES, SETTLED, UNSENT, Attempts, Run
+from journeybatch.attempts import BORROWED, CHARGES, SETTLED, UNSENT, Attempts, Marked, Run
 from journeybatch.entries import (
     AnyEntry,
     Began,
@@ -40,24 +40,24 @@ class History:
     """All that a journal tells. What need not stay in memory goes into ``directory``.
 
     ``id`` is the journal's name, for ever; ``frames_id`` what this file's frames carry: another one once the journal
-    was compacted. ``end`` is where its last whole frame ends, in bytes, ``marked`` how far it was recalled. ``gaps``
-    are damage before the end.
+    was compacted. ``end`` is where its last whole frame ends, in bytes; ``gaps`` are damage before it.
+    ``marked`` is how far there is a bookmark.
 
     ``unjudged`` are attempts whose reply is there but whose settlement is not: it can be read off the reply.
     ``emulated`` tells whether an emulator answered anything. ``rooms`` tells of keys that got no answer in a pack how
-    many prompts the next one may have; ``reopened`` is the first attempt since failures were last forgotten,
-    which a journal may yet have to be told (then it is not ``as_told``);
-    ``reading`` names the way of reading that is in force. ``trials`` are keys asked only to compare, with the keys that
-    ask the same in earnest; ``tried_from`` is the first attempt that may have asked one. ``decided`` has what was
-    decided by measurement, by what it is and rests on; ``delivered``, by sink, which results were there last; ``tuned``
-    is what was last chosen for a run at work.
+    many prompts the next one may have; ``reopened`` is the first attempt since failures were last forgotten, which a
+    journal may yet have to be told (then it is not ``as_told``); ``reading`` names the way of reading that is in force.
+    ``trials`` are keys asked only to compare, with the keys that ask the same in earnest; ``tried_from`` is the first
+    attempt that may have asked one. ``decided`` has what was decided by measurement, by what it is and rests on;
+    ``delivered``, by sink, which results were there last; ``tuned`` is what was last chosen for a run at work.
     """
 
     def __init__(self, directory: Path | None = None) -> None:
         self.directory = directory
         self.id = b""
         self.frames_id = b""
-        self.end = self.marked = 0
+        self.end = 0
+        self.marked = Marked()
         self.size = 0
         self.sequence = 0
         self.attempts = Attempts(directory)

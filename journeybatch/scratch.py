@@ -15,6 +15,13 @@ SPARE_BYTES = 2**30
 """Free on the disk, beside as much as is there already: otherwise the journal and the results need the room more."""
 
 
+def spare(fd: int, beside: int = 0) -> None:
+    """Raises OSError where the disk of an open file is nearly full; ``beside`` is what it has to have free besides."""
+    disk = os.statvfs(fd)
+    if disk.f_bavail * disk.f_frsize < SPARE_BYTES + beside:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 class Scratch:
     """A file without a name in ``directory`` (None: where the system has its temporary files), made when it is first
     written to, and gone with its owner."""
@@ -25,18 +32,18 @@ class Scratch:
         self._end = 0
         self._let_go: Callable[[], object] = lambda: None
 
-    def put(self, data: bytes | memoryview, over: tuple[int, int] | None = None) -> tuple[int, int]:
-        """Store ``data``, where that has room in place of what stands ``over`` there. Returns where it stands, and its
-        size. Raises OSError where the disk refuses it, or is nearly full."""
+    def put(self, data: bytes | memoryview) -> tuple[int, int]:
+        """Store ``data``. Returns where it stands, and its size. Raises OSError where the disk refuses it, or is nearly
+        full."""
         if self._fd is None:
             with tempfile.TemporaryFile(buffering=0, dir=self._directory) as file:
                 self._fd = os.dup(file.fileno())
             self._let_go = weakref.finalize(self, os.close, self._fd)
-        at = over[0] if over is not None and len(data) <= over[1] else self._end
-        disk = os.statvfs(self._fd)
-        if disk.f_bavail * disk.f_frsize < SPARE_BYTES + self._end or os.pwrite(self._fd, data, at) != len(data):
+        at = self._end
+        spare(self._fd, at)
+        if os.pwrite(self._fd, data, at) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._end = max(self._end, at + len(data))
+        self._end = at + len(data)
         return at, len(data)
 
     def get(self, place: tuple[int, int]) -> bytes:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from journeybatch.asking import Step
-from journeybatch.attempts import Words
 from journeybatch.history import History
 from journeybatch.scroll import Scroll
 from journeybatch.states import ANSWERED, FAILED, HELD, OPEN, Policy, states_of
 from journeybatch.survey import Survey
 from journeybatch.tally import by_row, by_use, sharing
+from journeybatch.vocabulary import Words
 
 if TYPE_CHECKING:
     import polars as pl

@@ -1,11 +1,13 @@
 """A page that was packed is the page it was."""
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from journeybatch.errors import DiskFull
 from journeybatch.identity import KEY_BYTES
-from journeybatch.page import Page, mark, marks, series
+from journeybatch.page import Page, mark, marks, series, squeeze
 
 keys = st.lists(st.lists(st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES), max_size=3), max_size=5)
 
@@ -21,12 +23,18 @@ def test_what_was_packed_is_unpacked(asked, number, seconds, compared):
         page.code += bytes(len(some))
         if compared:
             page.judge(place, bytes([7] * len(some)), bytes(range(8)) * len(some))
-    again = Page.unpack(page.pack())
+    again = Page.unpack(squeeze(page.pack()))
     assert not again.changed
     for name in Page.__slots__:
         assert name == "changed" or getattr(again, name) == getattr(page, name), name
     assert again.lines(0, len(asked), 100).equals(page.lines(0, len(asked), 100))
     assert again.numbers(0, len(asked)).equals(page.numbers(0, len(asked)))
+
+
+@given(st.binary(max_size=40))
+def test_what_is_no_page_is_a_failure_of_the_disk(data):
+    with pytest.raises(DiskFull, match="all replies are safe in the journal"):
+        Page.unpack(data)
 
 
 @given(st.lists(st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES), max_size=5))

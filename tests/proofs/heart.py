@@ -14,7 +14,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ import anyio
 import trio
 from trio.testing import MockClock
 
-from journeybatch import accounted, compaction, journal, progress
+from journeybatch import accounted, bookmark, compaction, journal, marker, progress
 from journeybatch.concurrency import InFlight
 from journeybatch.daybook import open_daybook
 from journeybatch.directory import open_directory, read_directory
@@ -161,6 +161,11 @@ def _broken(error: BaseException) -> Broken | None:
     return error if isinstance(error, Broken) else None
 
 
+async def _here(write: Callable[[Callable[[], None]], None]) -> None:
+    """What stands for another thread: there is no telling when that would have come to its calls of the disk."""
+    write(lambda: None)
+
+
 @contextlib.contextmanager
 def _virtual(root: Path, rng: random.Random) -> Iterator[None]:
     """Disk, clock and parser as the fates have them."""
@@ -182,6 +187,9 @@ def _virtual(root: Path, rng: random.Random) -> Iterator[None]:
         patch.object(journal, "LOCK_PAUSES_S", (0.0,)),
         patch.object(progress, "EVERY_S", 3600.0),
         patch.object(compaction, "WORTH", 0),
+        patch.object(bookmark, "WORTH", rng.choice((1, 4, 250_000))),
+        patch.object(marker, "PAUSE_S", 3.0),
+        patch.object(marker, "beside", _here),
     ):
         yield
 
