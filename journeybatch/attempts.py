@@ -7,7 +7,7 @@ disk, so that a run takes no more memory the longer it lasts.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
@@ -15,7 +15,7 @@ import msgspec
 
 from journeybatch.entries import Intent
 from journeybatch.identity import KEY_BYTES
-from journeybatch.page import BITS, SIZE, Page, squeeze
+from journeybatch.page import BITS, COLUMNS, SIZE, Page, squeeze
 from journeybatch.scratch import Scratch
 from journeybatch.vocabulary import Words
 
@@ -223,36 +223,37 @@ class Attempts:
         parts = [self.page(at).marks(first, last) for at, first, last in self._parts(0, None)]
         return pl.concat(parts, rechunk=True) if parts else pl.Series(dtype=pl.UInt64)
 
-    def table(self, start: int = 0, stop: int | None = None) -> pl.DataFrame:
-        """The attempts from ``start`` to ``stop`` (None: all): their ``index`` (Int64), and the columns that have one
-        value for each of them."""
+    def table(self, start: int = 0, stop: int | None = None, columns: Sequence[str] = COLUMNS) -> pl.DataFrame:
+        """The attempts from ``start`` to ``stop`` (None: all): their ``index`` (Int64), and those ``columns`` that have
+        one value for each of them."""
         import polars as pl
 
-        found = self.numbers(start, stop).with_row_index("index", offset=start)
-        return found.with_columns(pl.col("index").cast(pl.Int64), *self.words.read("model", "error", "message"))
+        found = self.numbers(start, stop, columns).with_row_index("index", offset=start)
+        texts = self.words.read(*(name for name in ("model", "error", "message") if name in columns))
+        return found.with_columns(pl.col("index").cast(pl.Int64), *texts)
 
-    def numbers(self, start: int = 0, stop: int | None = None) -> pl.DataFrame:
+    def numbers(self, start: int = 0, stop: int | None = None, columns: Sequence[str] = COLUMNS) -> pl.DataFrame:
         """The same without ``index``, and with the numbers of ``words`` (Int32) in place of texts."""
         import polars as pl
 
-        parts = [self.page(at).numbers(first, last) for at, first, last in self._parts(start, stop)]
-        return pl.concat(parts) if parts else Page().numbers(0, 0)
+        parts = [self.page(at).numbers(first, last, columns) for at, first, last in self._parts(start, stop)]
+        return pl.concat(parts) if parts else Page().numbers(0, 0, columns)
 
-    def pick(self, indices: pl.Series) -> pl.DataFrame:
-        """What ``table`` has for these attempts, in this order (null: nulls)."""
+    def pick(self, indices: pl.Series, columns: Sequence[str]) -> pl.DataFrame:
+        """What ``table`` has in ``columns`` for these attempts, in this order (null: nulls)."""
         import polars as pl
 
         known = indices.drop_nulls().unique().sort()
-        parts = [self.table(0, 0)]
+        parts = [self.table(0, 0, columns)]
         for at in (known // SIZE).unique(maintain_order=True) * SIZE:
             here = known.filter(known.is_between(at, at + _IN_PAGE))
-            parts.append(self.table(at, at + SIZE)[here - at])
+            parts.append(self.table(at, at + SIZE, columns)[here - at])
         asked = pl.DataFrame({"index": indices.cast(pl.Int64)})
         return asked.join(pl.concat(parts), on="index", how="left", maintain_order="left")
 
-    def tables(self, start: int = 0) -> Iterator[pl.DataFrame]:
+    def tables(self, start: int = 0, columns: Sequence[str] = COLUMNS) -> Iterator[pl.DataFrame]:
         """``table`` in parts, of the attempts from ``start`` on."""
-        return (self.table(at, at + TOGETHER) for at in range(start, len(self), TOGETHER))
+        return (self.table(at, at + TOGETHER, columns) for at in range(start, len(self), TOGETHER))
 
     def prompts(self, index: int) -> int:
         """How many prompts attempt ``index`` carried."""

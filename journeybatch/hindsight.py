@@ -76,8 +76,9 @@ def attempts_of(history: History, run: int) -> pl.DataFrame:
         pl.col("credits").alias("credits_min"),
         pl.col("index").cast(pl.Int32).alias("attempt"),
     )
+    every = history.attempts.tables(columns=("run", "error", "model", "charge", "credits", "credits_max"))
     none = history.attempts.table(0, 0).select(columns)
-    return pl.concat([none, *(part.filter(sent).select(columns) for part in history.attempts.tables())])
+    return pl.concat([none, *(part.filter(sent).select(columns) for part in every)])
 
 
 def _count(surveyed: Survey, standing: Standing) -> _Rows:

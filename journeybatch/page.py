@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import zlib
 from array import array
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from journeybatch.errors import DiskFull
@@ -20,6 +21,7 @@ _SMALL = ("run", "attempt", "status", "asked", "read", "model", "error", "messag
 _LARGE = ("request", "offset", "least", "credits", "credits_max")
 _TIMES = ("at", "latency_s")
 _FIELDS = (*((name, "i") for name in _SMALL), *((name, "q") for name in _LARGE), *((name, "d") for name in _TIMES))
+COLUMNS = (*(name for name, _ in _FIELDS), "charge")
 _EMPTY = {name: array(kind, bytes(array(kind).itemsize * SIZE)) for name, kind in _FIELDS}
 _EMPTY["offset"] = array("q", [-1]) * SIZE
 _WIDTHS = [(name, kind, len(_EMPTY[name]) * _EMPTY[name].itemsize) for name, kind in _FIELDS]
@@ -117,12 +119,13 @@ class Page:
         known = list(self.sense[first:last])
         return known + [0] * (last - first - len(known))
 
-    def numbers(self, start: int, stop: int) -> pl.DataFrame:
-        """The columns of one number for each attempt from ``start`` to ``stop``."""
+    def numbers(self, start: int, stop: int, columns: Sequence[str] = COLUMNS) -> pl.DataFrame:
+        """``columns`` of one number for each attempt from ``start`` to ``stop``."""
         import polars as pl
 
         kinds: dict[str, pl.DataType] = {"i": pl.Int32(), "q": pl.Int64(), "d": pl.Float64()}
-        schema = {**{name: kinds[kind] for name, kind in _FIELDS}, "charge": pl.UInt8()}
+        dtypes = {**{name: kinds[kind] for name, kind in _FIELDS}, "charge": pl.UInt8()}
+        schema = {name: dtypes[name] for name in columns}
         if stop == start:
             return pl.DataFrame(schema=schema)
         rows = {name: [bytes(getattr(self, name)[start:stop])] for name in schema}

@@ -33,8 +33,10 @@ IN_DOUBT = ("in_doubt", "an attempt may have been charged, and brought no answer
 ROWS = ("total", "answered", "failed", "pending", "reused", "refused")
 """What is counted of rows, in summary.json too."""
 _KEPT = 64
-TOGETHER = 2_000
-"""Rows that are put together at a time: a row may be a long text, and a long reply."""
+ROOM = 8 * 2**20
+"""Bytes of rows and of their replies that are put together at a time: both may be long, or short."""
+FEWEST, MOST = 1_000, 16_384
+"""Rows that are put together at a time."""
 
 
 def result_columns(contract: Contract, *, sampled: bool = False, compared: bool = False) -> dict[str, pl.DataType]:
@@ -170,12 +172,20 @@ def _results(view: View) -> Iterator[pl.DataFrame]:
     width = view.surveyed.width
     with mapped(view.journal) as journal:
         replies = Replies(view.history, view.reader, journal)
+        reply = len(journal) // max(1, len(view.history.attempts))
         for first, block in again(view.frames(), view.surveyed):
-            for row in range(first, first + block.height, TOGETHER):
-                frame = block.slice(row - first, TOGETHER)
+            together = _together(block.estimated_size() // max(1, block.height) + reply * width)
+            for row in range(first, first + block.height, together):
+                frame = block.slice(row - first, together)
                 every = frame if width == 1 else frame[pl.int_range(frame.height * width, eager=True) // width]
                 yield every.hstack(_answers(view, view.table.slice(row * width, every.height), row, replies))
                 let_go(journal)
+
+
+def _together(size: int) -> int:
+    """How many rows are put together, of such a ``size`` in bytes with their replies: most of what each time takes is
+    the same for a thousand rows and for ten thousand."""
+    return max(FEWEST, min(MOST, ROOM // max(1, size)))
 
 
 class Replies:
@@ -220,7 +230,8 @@ def _answers(view: View, facts: pl.DataFrame, first: int, replies: Replies) -> p
     samples, width = view.surveyed.samples, view.surveyed.width
     answered = pl.col("status") == "answered"
     told = _told(view, facts.select(attempt=pl.when(answered).then("answer"), key="answer_key"), replies)
-    chosen = a.pick(facts.select(pl.when(answered).then("answer").otherwise("last")).to_series())
+    carriers = facts.select(pl.when(answered).then("answer").otherwise("last")).to_series()
+    chosen = a.pick(carriers, ("request", "model", "error"))
     own = pl.col("request").is_not_null() & pl.col("error").ne_missing(BORROWED)
     in_doubt = facts["doubt"] & (facts["status"] == "pending")
     places = range(first * width, first * width + facts.height)

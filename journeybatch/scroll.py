@@ -57,7 +57,7 @@ class Scroll:
 
     def _stored(self, frame: pl.DataFrame) -> pl.DataFrame | tuple[int, int]:
         file = BytesIO()
-        frame.write_ipc(file)
+        frame.write_ipc_stream(file)
         try:
             return self._scratch.put(file.getbuffer())
         except OSError:
@@ -70,5 +70,5 @@ class Scroll:
         if not isinstance(part, tuple):
             return part
         if self._last is None or self._last[0] != number:
-            self._last = number, pl.read_ipc(BytesIO(self._scratch.get(part)))
+            self._last = number, pl.read_ipc_stream(BytesIO(self._scratch.get(part)))
         return self._last[1]

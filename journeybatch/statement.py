@@ -37,7 +37,8 @@ def write_requests(
 
     a = history.attempts
     sent = (pl.col("run") == run) & pl.col("error").ne_missing(BORROWED)
-    parts = [part.filter(sent).select(pl.len(), pl.col("credits").sum()).row(0) for part in a.tables()]
+    sums = a.tables(columns=("run", "error", "credits"))
+    parts = [part.filter(sent).select(pl.len(), pl.col("credits").sum()).row(0) for part in sums]
     expected = tuple(map(sum, zip((0, 0), *parts, strict=True)))
 
     def check(frame: pl.LazyFrame) -> None:

@@ -114,7 +114,8 @@ def _some_prompts(history: History, start: int, stop: int) -> pl.DataFrame:
     import polars as pl
 
     a, trials = history.attempts, history.trials
-    every = a.numbers(start, stop).select(
+    needed = ("credits", "credits_max", "at", "charge", "offset", "error", "asked")
+    every = a.numbers(start, stop, needed).select(
         *("credits", "credits_max", "at"),
         whole=(pl.col("charge") == SETTLED) & (pl.col("offset") >= 0),
         doubt=pl.col("charge") == UNKNOWN,

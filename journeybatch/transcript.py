@@ -131,7 +131,7 @@ class Transcript:
 
         part = BytesIO()
         try:
-            frame_of(self._lines, self.columns).write_ipc(part, compression="lz4")
+            frame_of(self._lines, self.columns).write_ipc_stream(part, compression="lz4")
             if self._scratch is not None:
                 self._parts.append(self._scratch.put(part.getbuffer()))
                 self._lines = []
@@ -141,4 +141,4 @@ class Transcript:
     def _read(self, scratch: Scratch, part: int) -> pl.DataFrame:
         import polars as pl
 
-        return pl.read_ipc(BytesIO(scratch.get(self._parts[part])))
+        return pl.read_ipc_stream(BytesIO(scratch.get(self._parts[part])))

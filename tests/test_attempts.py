@@ -114,8 +114,8 @@ def test_what_became_of_an_old_attempt_is_kept(night):
 
 def test_attempts_are_picked_in_any_order(night):
     asked = [len(night) - 1, None, 3, 3, 2 * SIZE, 0, None]
-    assert night.pick(pl.Series(asked, dtype=pl.Int32))["request"].to_list() == asked
-    assert night.pick(pl.Series([], dtype=pl.Int64)).is_empty()
+    assert night.pick(pl.Series(asked, dtype=pl.Int32), ["request"])["request"].to_list() == asked
+    assert night.pick(pl.Series([], dtype=pl.Int64), ["request"]).is_empty()
 
 
 def test_where_the_disk_takes_no_page_all_stay_in_memory(monkeypatch):

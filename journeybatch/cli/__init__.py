@@ -63,8 +63,9 @@ def main() -> None:
     gc.set_threshold(50_000, 20, 100)  # few cycles arise here, and looking for them after every 700 objects costs time
     # polars would decode several row groups ahead, of some 250 MB each, while we render the rows of one.
     os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", "1")
-    # Memory that polars has done with goes back at once, instead of after ten seconds, when others have taken theirs.
-    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
+    # Memory that polars has done with goes back soon, instead of when others have taken theirs; not at once, since more
+    # is asked for in the next moment, and the system takes a third of the end of a run to take it and give it again.
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:50,muzzy_decay_ms:0")
     try:
         code = journeybatch.main(standalone_mode=False, prog_name="journeybatch")
     except click.exceptions.Exit as end:
