@@ -174,7 +174,7 @@ def _results(view: View) -> Iterator[pl.DataFrame]:
         replies = Replies(view.history, view.reader, journal)
         reply = len(journal) // max(1, len(view.history.attempts))
         for first, block in again(view.frames(), view.surveyed):
-            together = _together(block.estimated_size() // max(1, block.height) + reply * width)
+            together = _together(int(block.estimated_size()) // max(1, block.height) + reply * width)
             for row in range(first, first + block.height, together):
                 frame = block.slice(row - first, together)
                 every = frame if width == 1 else frame[pl.int_range(frame.height * width, eager=True) // width]
