@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from conftest import Flow
 
-from journeybatch import archive, bookmark, entries
+from journeybatch import archive, bookmark, entries, scratch
 from journeybatch.archive import read_history
 from journeybatch.emulator import Emulator, Faults
 from journeybatch.errors import Unanswered
@@ -32,8 +32,9 @@ JOBS = {
 
 @pytest.fixture(autouse=True)
 def worth(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also a short journal has a bookmark."""
+    """Also a short journal has a bookmark, on a disk however full."""
     monkeypatch.setattr(bookmark, "WORTH", 1)
+    monkeypatch.setattr(scratch, "SPARE_BYTES", 0)
 
 
 def told(history: History) -> dict[str, object]:
@@ -179,3 +180,9 @@ def test_it_is_for_the_user_only_and_a_short_journal_has_none(flow: Flow, monkey
     monkeypatch.setattr(bookmark, "WORTH", 10**9)
     flow.run()
     assert not (flow.output / bookmark.NAME).exists()
+
+
+def test_a_disk_that_is_nearly_full_is_left_alone(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scratch, "SPARE_BYTES", 2**62)
+    assert flow.run().exit_code == 0
+    assert not list(flow.output.glob("*bookmark*"))

@@ -17,7 +17,7 @@ from conftest import Flow
 from parrot import Parrot
 from proofs.recorder import Recorder
 
-from journeybatch import bookmark, compaction
+from journeybatch import bookmark, compaction, scratch
 from journeybatch.archive import mapped, read_history, received
 from journeybatch.audit import audit
 from journeybatch.compaction import close, forgotten
@@ -145,6 +145,7 @@ def test_frames_of_the_old_file_are_none_of_the_new_one_s(tmp_path):
 
 def test_the_bookmark_of_the_old_file_goes_with_it(tmp_path, monkeypatch):
     monkeypatch.setattr(bookmark, "WORTH", 1)
+    monkeypatch.setattr(scratch, "SPARE_BYTES", 0)
     assert not close(written(tmp_path), None)
     assert (tmp_path / bookmark.NAME).exists()
     assert close(open_journal(tmp_path), SINCE)
