@@ -353,11 +353,51 @@ def test_a_doubt_from_longer_ago_than_an_attempt_may_take_is_no_charge_of_this_p
 
 
 def test_what_an_account_is_told_late_of_a_killed_process_is_as_much_as_was_in_doubt(flow: Flow) -> None:
-    flow.emulator = Emulator(faults=Faults(seed=3, truncate=0.5, bills_errors=False))
-    flow.run(retry={"on_unknown": "hold"}, concurrency=1, limits={"failures": "100%"}, api={"base_url": BASE_URL})
-    flow.emulator.faults = Faults()
-    doubt, certain = (flow.summary()["credits"][name] for name in ("unknown_max", "spent"))
-    assert doubt != certain
-    flow.run()
+    class Cutting(EmulatorTransport):
+        """The first reply, the last and one between are cut off."""
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            response = await super().handle_async_request(request)
+            cut = any(thing in request.content for thing in (b"thing 0", b"thing 5", b"thing 11"))
+            return httpx.Response(200, content=b'{"id": "x", "cho', request=request) if cut else response
+
+    flow.emulator = Emulator(prices={CHEAP: 2})
+    keys = {"credits": {CHEAP: 2}, "retry": {"on_unknown": "hold"}, "concurrency": 1, "limits": {"failures": "100%"}}
+    flow.run({"transport": Cutting(flow.emulator)}, **keys)
+    credits = flow.summary()["credits"]
+    assert (credits["spent"], credits["unknown_max"]) == (18, 6)
+    flow.run(**keys | {"retry": {"on_unknown": "retry"}})
     found = flow.summary()["credits"]["reconciliation"]
-    assert found["most"] - found["least"] == doubt
+    assert found["most"] - found["least"] == 6
+
+
+@pytest.mark.parametrize("policy", ["hold", "fail", "retry"])
+def test_what_is_rejected_has_failed_as_such_even_where_it_may_have_been_charged(flow: Flow, policy: str) -> None:
+    parrot = Parrot(act=lambda _, asked: httpx.Response(422, json={"error": {}}) if b"ing 7" in asked.content else None)
+    run(flow, parrot, retry={"on_unknown": policy}, api={"base_url": BASE_URL, "bills_errors": True})
+    assert flow.summary()["credits"]["unknown_max"] == 1
+    assert flow.results().filter(jb_status="failed").select("text", "jb_error").rows() == [("thing 7", "rejected")]
+    assert flow.summary()["rows"]["answered"] == 11
+
+
+def test_what_was_tried_as_often_as_it_may_says_what_was_wrong_the_last_time(flow: Flow) -> None:
+    parrot = Parrot(act=lambda _, asked: httpx.Response(200, content=b"{") if b"ing 7" in asked.content else None)
+    run(flow, parrot, retry={"attempts": 2, "on_unknown": "retry"}, limits={"failures": "100%"})
+    assert flow.results().filter(jb_status="failed").select("text", "jb_error").rows() == [("thing 7", "malformed")]
+
+
+def test_what_was_not_sent_is_no_error_that_may_have_been_billed(flow: Flow) -> None:
+    class Refusing(EmulatorTransport):
+        refused = False
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if b"thing 7" in request.content and not self.refused:
+                self.refused = True
+                raise httpx.ConnectError("nobody listens")
+            return await super().handle_async_request(request)
+
+    flow.emulator = Emulator(prices={CHEAP: 3})
+    assert flow.run({"transport": Refusing(flow.emulator)}).exit_code == 0
+    assert flow.summary()["requests"]["sent"] == 13
+    found = flow.summary()["credits"]["reconciliation"]
+    assert (found["verdict"], "errors are billed" in found["message"]) == ("more", False)
