@@ -237,14 +237,30 @@ def test_what_has_not_ended_a_grace_after_the_deadline_stays_in_doubt(
     assert report.summary["requests"] == {"sent": 1, "retried": 0, "in_doubt": 1}
 
 
-@pytest.mark.parametrize("by", ["a signal", "the deadline"])
-def test_a_pilot_that_is_stopped_begins_no_other_trial(flow: Flow, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
-    trials, stopped, tried = [], [], rounds.tried
+def only_trial(patch: pytest.MonkeyPatch) -> list[Any]:
+    """The trial of a pilot that begins: a second one must not."""
+    trials, tried = [], rounds.tried
 
     def count(*given: Any) -> Any:
         trials.append(given)
         assert len(trials) == 1
         return tried(*given)
+
+    patch.setattr(rounds, "tried", count)
+    return trials
+
+
+def test_a_trial_whose_packs_are_rejected_ends_the_pilot(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = only_trial(monkeypatch)
+    flow.write([f"thing {n}" for n in range(100)])
+    parrot = Parrot(act=rejecting(lambda rows, _: rows > 1))
+    assert run(flow, parrot, pack={"rows": "auto", "pilot": 40}).exit_code == 0
+    assert (len(trials), parrot.billed) == (1, 100)
+
+
+@pytest.mark.parametrize("by", ["a signal", "the deadline"])
+def test_a_pilot_that_is_stopped_begins_no_other_trial(flow: Flow, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    trials, stopped = only_trial(monkeypatch), []
 
     class Stopping(Parrot):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -254,7 +270,6 @@ def test_a_pilot_that_is_stopped_begins_no_other_trial(flow: Flow, monkeypatch: 
             return await super().handle_async_request(request)
 
     heeding_signals(monkeypatch)
-    monkeypatch.setattr(rounds, "tried", count)
     monkeypatch.setattr("journeybatch.preparation.moment", lambda clock, now: now + (9 if by == "a signal" else 0.5))
     flow.write([f"thing {n}" for n in range(200)])
     report = run(flow, Stopping(), pack={"rows": "auto", "pilot": 40}, limits={"deadline": "05:00"})

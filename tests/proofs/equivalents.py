@@ -34,6 +34,12 @@ SAME: dict[tuple[str, str, str], str] = {
     ): "Attempts stand in the order of time: those before are older.",
     ("dispatch", "Dispatch.__init__", "False → True"): "Every round of a run begins by setting it anew.",
     ("dispatch", "Dispatch.__init__", "0 → 1"): "Every round of a run begins by setting it anew.",
+    (
+        "dispatch",
+        "Dispatch.run",
+        "(left_s := (self.until - time.time())) > 0 → (left_s := (self.until - time.time())) >= 0",
+    ): "Of a clock that stands at the very deadline it makes no difference who looks at it.",
+    ("dispatch", "_late", "a.at[i] < since → a.at[i] <= since"): "Nothing begins at exactly that moment.",
     ("dispatch", "Terms", "True → False"): FROZEN,
     ("dispatch", "Terms", "False → True"): "Every job says whether it asks again.",
     ("dispatch", "_asked", "0 → 1 (2)"): "A status is 0, where there is none, or has three digits.",
