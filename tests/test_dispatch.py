@@ -19,7 +19,8 @@ from conftest import BASE_URL, Flow
 from parrot import Parrot, completion, tasks
 from test_flows_money import Account
 
-from journeybatch import api, dispatch, journal, rounds, tuning
+from journeybatch import api, bookmark, compaction, dispatch, journal, marker, rounds, tuning
+from journeybatch.archive import read_history
 from journeybatch.emulator import Emulator, Faults
 from journeybatch.emulator.faults import Uniform
 from journeybatch.emulator.transport import EmulatorTransport
@@ -184,6 +185,14 @@ def test_a_reply_is_synced_while_others_are_still_under_way(flow: Flow, monkeypa
 def heeding_signals(patch: pytest.MonkeyPatch) -> None:
     """As a run from the command line does."""
     patch.setattr(api, "Options", partial(api.Options, signals=True))
+
+
+def test_a_run_at_work_leaves_bookmarks_for_whoever_carries_on(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "leave", lambda *_: None)  # as a process that is killed
+    monkeypatch.setattr(bookmark, "WORTH", 1)
+    monkeypatch.setattr(marker, "PAUSE_S", 0.001)
+    assert flow.run().exit_code == 0
+    assert read_history(flow.output / journal.NAME).marked.attempts > 0
 
 
 def test_after_a_signal_nothing_new_is_sent_and_what_is_under_way_is_kept(
