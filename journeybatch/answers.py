@@ -151,7 +151,7 @@ class Contract(msgspec.Struct, frozen=True):
                 except Invalid as error:
                     why = error
                 else:
-                    answers[json.dumps(answer, sort_keys=True)] = answer
+                    answers[json.dumps(answer)] = answer
         return why
 
     def _fit(self, value: dict[str, Any]) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class Dispatch:
             background.start_soon(self.journal.keep_synced)
             background.start_soon(keep_marked, self.journal)
             if self.chosen is not None:
-                background.start_soon(heed, self.journal.path.parent, partial(self._tune, screen, keep))
+                background.start_soon(heed, self.journal.path.parent, partial(self._tune, self.chosen, screen, keep))
             if signals:
                 farewell = partial(watch_signals, self._wind_up, self.limiter)
                 await background.start(farewell, screen, background.cancel_scope)
@@ -213,11 +213,13 @@ class Dispatch:
             numbers.failed += rows
             numbers.failed_here += rows
 
-    async def _tune(self, screen: Screen, keep: Callable[[], None], wish: Tuning) -> None:
+    async def _tune(
+        self, chosen: Callable[[Tuning], Tuned], screen: Screen, keep: Callable[[], None], wish: Tuning
+    ) -> None:
         """Grant a wish of the user's: it is written down for good, and then it counts."""
-        if self.chosen is None or self._over:
+        if self._over:
             return
-        entry = self.chosen(wish)
+        entry = chosen(wish)
         try:
             self.journal.write(entry)
             await self.journal.durable()
@@ -265,12 +267,12 @@ def _asked(attempts: Attempts, first: int) -> tuple[tuple[str, ...], int]:
     """The models that attempts from number ``first`` on were sent to, and how many answers to these were free."""
     import polars as pl
 
-    models: dict[str, None] = {}
+    models: set[str] = set()
     free = 0
     for part in attempts.tables(first):
-        models |= dict.fromkeys(part["model"].unique(maintain_order=True))
+        models.update(part["model"].unique())
         free += part.filter(pl.col("charge") == FREE, pl.col("status") > 0).height
-    return tuple(models), free
+    return tuple(sorted(models)), free
 
 
 def _late(history: History, since: float) -> int:

@@ -13,6 +13,7 @@ import math
 import os
 import secrets
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -59,11 +60,10 @@ class Journal:
         self._id = history.frames_id = history.frames_id or secrets.token_bytes(8)
         history.id = history.id or self._id
         self._sync = sync or Syncs(fdatasync)
-        self._buffer: list[bytes] = []
+        self._buffer = deque[bytes]()
         self._written = history.end
         self._commits = GroupCommit(history.sequence, self._write_all, self._sync_all)
         self._dirty, self._many = anyio.Event(), anyio.Event()
-        self._clean = True  # ``_dirty`` is not set
 
     def append(self, entry: AnyEntry) -> int:
         """Add an entry; it reaches the file with the next ``write`` or sync. Returns its offset in bytes."""
@@ -78,9 +78,7 @@ class Journal:
         self._buffer.append(frame)
         self.sequence = sequence = sequence + 1
         self.end = offset + len(frame)
-        if self._clean:
-            self._clean = False
-            self._dirty.set()
+        self._dirty.set()
         if sequence - self._commits.synced >= SYNC_EVERY:
             self._many.set()
         return offset
@@ -107,7 +105,7 @@ class Journal:
                 await self._dirty.wait()
                 with anyio.CancelScope(deadline=due):
                     await self._many.wait()
-                self._dirty, self._many, self._clean = anyio.Event(), anyio.Event(), True
+                self._dirty, self._many = anyio.Event(), anyio.Event()
                 due = anyio.current_time() + SYNC_WITHIN_S
                 await self.durable()
 
@@ -168,22 +166,17 @@ class Journal:
         """One write(2) as a rule. Of a short one that cannot be completed, the whole frames stay in the file."""
         if self.broken is not None:
             os.ftruncate(self.fd, self._written)  # taking back may have been refused, too
-        data = b"".join(self._buffer)
-        done = 0
+        data, done = b"".join(self._buffer), 0
         try:
-            done = os.write(self.fd, data)
             while done < len(data):
                 done += os.write(self.fd, data[done:])
         finally:
-            if self._written + done == self.end:  # as a rule
-                self._buffer, self._written = [], self.end
-            else:
-                self._take_back(done)
+            self._forget(done)
 
-    def _take_back(self, done: int) -> None:
-        """Forget what ``done`` bytes hold of the buffer; a torn frame at their end is cut off the file."""
+    def _forget(self, done: int) -> None:
+        """Take what ``done`` bytes hold out of the buffer; a torn frame at their end is cut off the file."""
         while self._buffer and len(self._buffer[0]) <= done:
-            size = len(self._buffer.pop(0))
+            size = len(self._buffer.popleft())
             self._written += size
             done -= size
         if done:

@@ -207,6 +207,7 @@ def test_what_is_optional_may_be_null_or_absent():
         ("", "none"),
         ('"yes"', "none"),
         ('{"answer": {"label": "yes"}}', "label"),
+        ('Well: {"label": "maybe"}', "field 'label': expected .* found 'maybe'"),
     ],
 )
 def test_what_is_not_one_whole_answer_is_invalid(text, why):
@@ -405,6 +406,12 @@ def test_a_reply_is_read_by_a_schema():
 def test_what_a_schema_forbids_is_invalid(reply, why):
     with pytest.raises(Invalid, match=why):
         SCHEMA.read(json.dumps(reply))
+
+
+def test_an_object_that_no_schema_can_be_checked_on_is_invalid():
+    """Half of a pair of surrogates, in the name of a field that nobody asked for."""
+    with pytest.raises(Invalid, match="that the schema can be checked on"):
+        SCHEMA.read('{"size": "S", "count": 1, "\\ud800": 1}')
 
 
 def test_null_for_a_property_that_may_be_absent_is_null():

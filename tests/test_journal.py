@@ -637,6 +637,21 @@ async def test_many_replies_are_synced_before_50_ms_are_over(tmp_path):
 
 
 @pytest.mark.anyio
+async def test_nobody_wakes_up_for_nothing_while_there_is_nothing_to_sync(tmp_path, monkeypatch):
+    journal = open_journal(tmp_path, Disk())
+    woken, durable = [], journal.durable
+    monkeypatch.setattr(journal, "durable", lambda: (woken.append(anyio.current_time()), durable())[1])
+    async with anyio.create_task_group() as group:
+        group.start_soon(journal.keep_synced)
+        await anyio.sleep(60)
+        journal.write(reply(1))
+        await anyio.sleep(60)
+        group.cancel_scope.cancel()
+    journal.close()
+    assert len(woken) == 1
+
+
+@pytest.mark.anyio
 async def test_a_reply_that_comes_during_a_long_sync_of_others_is_not_forgotten(tmp_path):
     disk = Disk(seconds=0.2)
     journal = open_journal(tmp_path, disk)
@@ -692,7 +707,7 @@ async def test_the_first_failed_sync_ends_all_durability_but_no_writing(tmp_path
     assert (stops[0].exit_code, stops[0].reason) == (3, "disk")
     assert journal.broken.errno == errno.EIO
     assert not (tmp_path / BALLAST).exists()
-    with pytest.raises(DiskFull):
+    with pytest.raises(DiskFull, match="/journal: Input/output error; all replies so far are safe"):
         journal.check()
 
     journal.write(reply(0))

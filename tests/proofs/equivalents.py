@@ -17,6 +17,7 @@ SAME: dict[tuple[str, str, str], str] = {
         "open_journal",
         "history.size > history.end → history.size >= history.end",
     ): "A file that is cut where it ends stays as it is.",
+    ("journal", "SYNC_EVERY", "512 → 513"): CHOSEN,
     ("ledger", "Ledger._admitted_on", "0 → 1"): "Without a cap of the day nobody asks which day it is.",
     ("accounted", "accounted.settle", "0 → 1"): "A verdict that the error's kind tells is written down a second time.",
     (
@@ -31,6 +32,15 @@ SAME: dict[tuple[str, str, str], str] = {
         "_late",
         "break → continue",
     ): "Attempts stand in the order of time: those before are older.",
+    ("dispatch", "Dispatch.__init__", "False → True"): "Every round of a run begins by setting it anew.",
+    ("dispatch", "Dispatch.__init__", "0 → 1"): "Every round of a run begins by setting it anew.",
+    (
+        "dispatch",
+        "Dispatch.run",
+        "(left_s := (self.until - time.time())) > 0 → (left_s := (self.until - time.time())) >= 0",
+    ): "Of a clock that stands at the very deadline it makes no difference who looks at it.",
+    ("dispatch", "_late", "a.at[i] < since → a.at[i] <= since"): "Nothing begins at exactly that moment.",
+    ("dispatch", "Terms", "True → False"): FROZEN,
     ("dispatch", "Terms", "False → True"): "Every job says whether it asks again.",
     ("dispatch", "_asked", "0 → 1 (2)"): "A status is 0, where there is none, or has three digits.",
     ("packing", "Limit", "True → False"): FROZEN,
@@ -64,6 +74,8 @@ SAME: dict[tuple[str, str, str], str] = {
     ): "It saves time: of pieces that are one to a pack, each goes alone in `group`.",
     ("packing", "Wording.write", "0 → 1 (2)"): "The heads of a pack's prompts are all the same.",
     ("answers", "READING", "2 → 3"): "A number for this way of reading: another one names it as well.",
+    ("answers", "Contract", "True → False"): FROZEN,
+    ("answers", "_objects", "break → continue"): "It saves time: what is JSON stays as it is when it is mended.",
     ("answers", "Contract.identity", "True → False (2)"): "The names come in one order as it is.",
 }
 """By module, place and change."""
