@@ -80,7 +80,10 @@ class Syncs:
     async def __call__(self, fd: int) -> None:
         if self._beside:
             self._beside -= 1
-            await anyio.to_thread.run_sync(self._sync, fd)
+            try:
+                await anyio.to_thread.run_sync(self._sync, fd)
+            except RuntimeError:  # no thread is to be had: everybody waits
+                self._sync(fd)
             return
         began = perf_counter()
         self._sync(fd)

@@ -52,6 +52,6 @@ async def mark(journal: Journal) -> None:
     write = partial(bookmark.write, snapshot, journal.path)
     # Tried or done: a disk without room is not asked again before the journal has grown.
     journal.history.marked = Marked(journal.history.marked.end, snapshot.attempts)
-    with suppress(OSError, MemoryError):
+    with suppress(OSError, MemoryError, RuntimeError):  # or no thread is to be had
         await beside(write)
         journal.history.marked = Marked(snapshot.told.end, snapshot.attempts)

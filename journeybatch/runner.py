@@ -101,13 +101,13 @@ def _conclude(ready: Prepared, ending: Ending) -> Report:
     history = journal.history
     counts, hindsight = ready.counts, None
     try:
-        standing = ready.standing or ready.job.stand(history, ready.surveyed)
+        standing = ready.standing or ready.job.stand(history, ready.surveyed, ready.at)
         if ending.stop is None and ending.signal is None:
             give_up_lost(ready, standing)
         if spec.retry.on_unknown == "fail":
             give_up_doubts(ready, standing)
         if standing.lost or standing.held:
-            standing = ready.job.stand(history, ready.surveyed)
+            standing = ready.job.stand(history, ready.surveyed, ready.at)
         counts = count(standing.table, history)
         if not counts.pending and isinstance(ending.stop, DeadlinePassed):
             ending.stop = None  # what was in flight was all there was
@@ -141,7 +141,7 @@ def _conclude(ready: Prepared, ending: Ending) -> Report:
             f"{SUMMARY} could not be written: {error}; all replies are safe in the journal: make room, and run again"
         )
         summary = summary_of(ready, ending, counts.rows(), exit_code_of(counts, ending), hindsight).json()
-    close(journal, None if ending.signal or ending.stop else ready.job.since(history))
+    close(journal, None if ending.signal or ending.stop else _forgotten(ready))
     return Report(exit_code_of(counts, ending), summary, spec.output, _message(ending))
 
 
@@ -179,6 +179,13 @@ def _message(ending: Ending) -> str | None:
     if ending.signal is not None:
         return "by a signal: run again to carry on, or `journeybatch export` to see the results so far"
     return str(ending.stop) if ending.stop else None
+
+
+def _forgotten(ready: Prepared) -> float | None:
+    """Before when (Unix seconds) a reply is too old for this process, and for the next one too if the clock was set
+    back since the last run began; None where none is."""
+    times = (ready.job.since(ready.journal.history), ready.job.since(ready.journal.history, ready.at))
+    return min((time for time in times if time is not None), default=None)
 
 
 def _as_written(ready: Prepared, ending: Ending) -> Counts:

@@ -155,3 +155,24 @@ async def test_a_quick_disk_is_waited_for_here_and_a_slow_one_elsewhere_until_it
     for _ in range(BESIDE + 2):
         await syncs(0)
     assert where == [True] * 4 + [False] * BESIDE + [True] * 2
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_where_no_thread_can_be_had_a_slow_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under a limit of memory or of threads."""
+    clock, synced, here = [0.0], list[int](), threading.get_ident()
+    monkeypatch.setattr(commit, "perf_counter", lambda: clock[0])
+
+    def sync(fd: int) -> None:
+        clock[0] += 2 * commit.QUICK_S
+        synced.append(fd if threading.get_ident() == here else -1)
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    syncs = Syncs(sync)
+    for fd in (3, 4, 5):
+        await syncs(fd)
+    assert synced == [3, 4, 5]

@@ -18,8 +18,9 @@ import pytest
 from conftest import Flow
 from parrot import Items, Parrot, completion, tasks
 
-from journeybatch import api
+from journeybatch import api, compaction
 from journeybatch.audit import audit
+from journeybatch.emulator import Emulator, Faults
 from journeybatch.errors import OutputError, Unanswered
 
 Call = Callable[..., SimpleNamespace]
@@ -322,6 +323,28 @@ def test_answers_older_than_max_age_are_asked_again_once(flow: Flow, monkeypatch
     monkeypatch.setattr(time, "time", lambda: now() + 9 * day)
     run(flow, parrot, {"limit": 1}, pack=6, max_age="2d", limits={"credits": 0})
     assert audit(flow.output) == [], "an old answer of a pending row is no damage"
+
+
+def test_a_clock_that_was_set_back_leaves_the_answers_that_are_young_by_it(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan and the results say the same, and nothing is bought or forgotten."""
+    import time
+
+    now, job = time.time, {"max_age": "2d", "limits": {"failures": "100%"}}
+    flow.write(["a", "b", "c"])
+    assert flow.run(**job).exit_code == 0
+    monkeypatch.setattr(time, "time", lambda: now() + 5 * 86_400)
+    flow.emulator = Emulator(faults=Faults(statuses={400: 1.0}))
+    assert flow.run(**job).exit_code == 1
+    monkeypatch.setattr(time, "time", now)
+    monkeypatch.setattr(compaction, "WORTH", 0)
+    for _ in range(2):
+        report = flow.run({"retry_failed": True}, **job)
+        assert (report.exit_code, report.summary["rows"]["answered"]) == (0, 3)
+        assert flow.results()["jb_status"].to_list() == ["answered"] * 3
+        assert audit(flow.output) == []
+    assert len(flow.emulator.attempts) == 3
 
 
 def test_answers_of_another_directory_are_taken_over_and_outlive_it(flow: Flow, call: Call) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -106,9 +106,11 @@ class Scene:
             self._check_lent(self.lender)
 
     def _check_age(self) -> None:
-        """Nothing that was too old when the run began still counts; a clock may have jumped by hours since."""
+        """Nothing that was too old when the run began still counts, or when a later process found that none was left
+        to ask, on a clock that was set back; it may have jumped by hours since."""
         began = json.loads((self.world.output / "summary.json").read_text())["started_at"]
-        oldest = datetime.fromisoformat(began) - timedelta(hours=26)
+        found = datetime.fromtimestamp(self.wall.last, UTC)
+        oldest = min(datetime.fromisoformat(began), found) - timedelta(hours=26)
         said = pq.read_table(self.world.output / "results.parquet", columns=["jb_answered_at"])["jb_answered_at"]
         if old := [at for at in said.to_pylist() if at is not None and at < oldest]:
             raise Broken(f"{len(old)} answers are older than a day, one of {min(old)}")

@@ -45,17 +45,18 @@ def run_virtually(job: dict[str, Any], options: dict[str, Any], seed: int) -> An
 
 
 class Wall:
-    """What the wall clock has shown over all processes: the ``earliest`` and the ``latest`` (Unix seconds), and the
-    ``days`` that a book counts by which no day comes again."""
+    """What the wall clock has shown over all processes: the ``earliest`` and the ``latest`` (Unix seconds), what it
+    showed ``last``, and the ``days`` that a book counts by which no day comes again."""
 
     def __init__(self) -> None:
-        self.latest = 0.0
+        self.latest = self.last = 0.0
         self.earliest = math.inf
         self.days: set[int] = set()
 
     def show(self, now: float) -> float:
         self.earliest, self.latest = min(self.earliest, now), max(self.latest, now)
         self.days.add(int(self.latest // DAY_S))
+        self.last = now
         return now
 
 
