@@ -91,12 +91,14 @@ def leave(history: History, end: int, sequence: int, journal: Path) -> None:
     """Mark the ``end`` of a journal (in bytes; its next entry has number ``sequence``), all of which ``history`` tells.
     Where the disk refuses, or is nearly full, there is none."""
     if len(history.attempts) >= WORTH and history.as_told and history.marked.end != end:
-        with suppress(OSError, DiskFull):
-            write(taken(history, end, sequence), journal)
+        with suppress(OSError, MemoryError, DiskFull):
+            write(taken(history, end, sequence, journal), journal)
 
 
-def taken(history: History, end: int, sequence: int) -> Snapshot:
-    """All that ``history`` tells of a journal up to its ``end``, in some milliseconds."""
+def taken(history: History, end: int, sequence: int, journal: Path) -> Snapshot:
+    """All that ``history`` tells of a journal up to its ``end``, in some milliseconds. Raises OSError where the disk is
+    nearly full: pages that it did not take are many then, and copies of them would be as many."""
+    spare(journal)
     told = {name: _copied(getattr(history, name)) for name in _Told.__struct_fields__}
     attempts, texts = history.attempts, history.attempts.words.texts.copy()
     return Snapshot(_Told(**{**told, "end": end, "sequence": sequence}), len(attempts), texts, attempts.packed())

@@ -47,11 +47,11 @@ async def mark(journal: Journal) -> None:
     """Leave a bookmark of all that the journal was told so far. That is made durable first: a bookmark of what a power
     cut took would be of no use. Raises DiskFull where the journal's disk refuses; where it has only no room for a
     bookmark, there is none."""
-    snapshot = bookmark.taken(journal.history, journal.end, journal.sequence)
-    await journal.durable()
-    write = partial(bookmark.write, snapshot, journal.path)
+    history = journal.history
     # Tried or done: a disk without room is not asked again before the journal has grown.
-    journal.history.marked = Marked(journal.history.marked.end, snapshot.attempts)
+    history.marked = Marked(history.marked.end, len(history.attempts))
     with suppress(OSError, MemoryError, RuntimeError):  # or no thread is to be had
-        await beside(write)
-        journal.history.marked = Marked(snapshot.told.end, snapshot.attempts)
+        snapshot = bookmark.taken(history, journal.end, journal.sequence, journal.path)
+        await journal.durable()
+        await beside(partial(bookmark.write, snapshot, journal.path))
+        history.marked = Marked(snapshot.told.end, snapshot.attempts)

@@ -15,9 +15,10 @@ SPARE_BYTES = 2**30
 """Free on the disk, beside as much as is there already: otherwise the journal and the results need the room more."""
 
 
-def spare(fd: int, beside: int = 0) -> None:
-    """Raises OSError where the disk of an open file is nearly full; ``beside`` is what it has to have free besides."""
-    disk = os.statvfs(fd)
+def spare(file: int | Path, beside: int = 0) -> None:
+    """Raises OSError where the disk of a ``file``, open or not, is nearly full; ``beside`` is what it has to have free
+    besides."""
+    disk = os.statvfs(file)
     if disk.f_bavail * disk.f_frsize < SPARE_BYTES + beside:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -62,7 +62,7 @@ async def test_what_comes_while_one_is_written_does_not_stand_in_it(journal: Jou
             started += 1
             if rng.random() < 0.9:  # one in ten stays open, some of them for long
                 end(journal, open_.pop(rng.randrange(max(0, len(open_) - 20), len(open_))))
-        snapshot = bookmark.taken(journal.history, journal.end, journal.sequence)
+        snapshot = bookmark.taken(journal.history, journal.end, journal.sequence, journal.path)
         for _ in range(2000):
             end(journal, open_.pop(rng.randrange(len(open_)))) if open_ and rng.random() < 0.5 else None
             intend(journal, started)
@@ -113,6 +113,7 @@ async def test_a_disk_without_room_for_one_is_not_asked_again_before_there_is_mo
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scratch, "SPARE_BYTES", 2**62)
+    monkeypatch.setattr(attempts.Attempts, "packed", lambda _: pytest.fail("copies were made"))
     intend(journal, 0)
     assert marker.is_due(journal)
     await marker.mark(journal)
