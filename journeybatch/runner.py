@@ -123,9 +123,9 @@ def _conclude(ready: Prepared, ending: Ending) -> Report:
             ending.stop = undelivered(ending.deliveries)
     except KeyboardInterrupt:  # the views can wait
         ending.signal = ending.signal or signal.SIGINT
-    except (InputChanged, DiskFull) as stop:
+    except (InputChanged, DiskFull, MemoryError) as stop:
         history.as_told = history.as_told and not isinstance(stop, DiskFull)  # the journal may be damaged
-        ending.stop = ending.stop or stop
+        ending.stop = ending.stop or (OutOfMemory() if isinstance(stop, MemoryError) else stop)
     except (OSError, TableError) as error:
         ending.stop = ending.stop or DiskFull(
             f"the results could not be written: {error}; all replies are safe in the journal: `journeybatch export` "

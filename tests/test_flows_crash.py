@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 from conftest import KEY, Flow, spawned
 
-from journeybatch import api
+from journeybatch import api, runner
 from journeybatch.emulator import Emulator, Faults, read_bill
 from journeybatch.emulator.transport import EmulatorTransport
 from journeybatch.errors import DiskFull
@@ -303,6 +303,20 @@ def test_a_disk_too_full_to_keep_the_last_run_s_summary_stops_the_next_run_befor
             flow.run()
     assert flow.emulator.billed == billed
     assert flow.run().exit_code == 0
+
+
+def test_memory_that_runs_out_at_the_end_of_a_run_leaves_a_summary_that_says_so(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starve(*_: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "write_views", starve)
+        report = flow.run()
+    assert (report.exit_code, report.summary["stopped_by"], flow.summary()["stopped_by"]) == (3, "memory", "memory")
+    assert flow.run().exit_code == 0
+    assert flow.summary()["requests"]["sent"] == flow.emulator.billed
 
 
 def test_memory_that_runs_out_stops_the_run_and_it_carries_on_with_more(flow: Flow) -> None:

@@ -167,8 +167,8 @@ def squeeze(more_mb: int, size: int, rows: int) -> str:
             code = process.returncode
             if code not in STRUCK or "Traceback" in said or "bug" in said:
                 raise Broken(f"{what}: exit {code}: {said[-500:]}")
-            if code == 3 and _stopped_by(world) not in ("memory", "disk") and "memory ran out" not in said:
-                raise Broken(f"{what}: stopped by {_stopped_by(world)}: {said[-500:]}")
+            if code == 3 and (why := _stopped_by(world)) not in ("memory", "disk"):
+                raise Broken(f"{what}: stopped by {why}")
             again = subprocess.run(
                 [*told, "--retry-failed"], env=environment(world.path), capture_output=True, check=False
             )
