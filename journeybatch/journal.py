@@ -64,6 +64,7 @@ class Journal:
         self._written = history.end
         self._commits = GroupCommit(history.sequence, self._write_all, self._sync_all)
         self._dirty, self._many = anyio.Event(), anyio.Event()
+        self._clean = True  # nobody has set ``_dirty`` yet: to ask it would cost as much as setting it
 
     def append(self, entry: AnyEntry) -> int:
         """Add an entry; it reaches the file with the next ``write`` or sync. Returns its offset in bytes."""
@@ -78,7 +79,9 @@ class Journal:
         self._buffer.append(frame)
         self.sequence = sequence = sequence + 1
         self.end = offset + len(frame)
-        self._dirty.set()
+        if self._clean:
+            self._clean = False
+            self._dirty.set()
         if sequence - self._commits.synced >= SYNC_EVERY:
             self._many.set()
         return offset
@@ -105,7 +108,7 @@ class Journal:
                 await self._dirty.wait()
                 with anyio.CancelScope(deadline=due):
                     await self._many.wait()
-                self._dirty, self._many = anyio.Event(), anyio.Event()
+                self._dirty, self._many, self._clean = anyio.Event(), anyio.Event(), True
                 due = anyio.current_time() + SYNC_WITHIN_S
                 await self.durable()
 

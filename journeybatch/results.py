@@ -33,7 +33,7 @@ IN_DOUBT = ("in_doubt", "an attempt may have been charged, and brought no answer
 ROWS = ("total", "answered", "failed", "pending", "reused", "refused")
 """What is counted of rows, in summary.json too."""
 _KEPT = 64
-ROOM = 8 * 2**20
+ROOM = 4 * 2**20
 """Bytes of rows and of their replies that are put together at a time: both may be long, or short."""
 FEWEST, MOST = 1_000, 16_384
 """Rows that are put together at a time."""

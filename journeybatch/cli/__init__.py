@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -11,6 +10,7 @@ from contextlib import suppress
 import click
 
 from journeybatch import __version__
+from journeybatch.cli.memory import be_frugal
 from journeybatch.errors import JourneybatchError, OutOfMemory, starved
 
 VERBS = {
@@ -56,16 +56,11 @@ class Verbs(click.Group):
 @click.version_option(__version__, prog_name="journeybatch")
 def journeybatch() -> None:
     """One prompt over every row of a table, through JourneyAPI: exact about credits, safe against crashes."""
+    be_frugal()
 
 
 def main() -> None:
     """Run the command line and exit with the contract's code."""
-    gc.set_threshold(50_000, 20, 100)  # few cycles arise here, and looking for them after every 700 objects costs time
-    # polars would decode several row groups ahead, of some 250 MB each, while we render the rows of one.
-    os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", "1")
-    # Memory that polars has done with goes back soon, instead of when others have taken theirs; not at once, since more
-    # is asked for in the next moment, and the system takes a third of the end of a run to take it and give it again.
-    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:50,muzzy_decay_ms:0")
     try:
         code = journeybatch.main(standalone_mode=False, prog_name="journeybatch")
     except click.exceptions.Exit as end:

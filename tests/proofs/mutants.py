@@ -42,9 +42,9 @@ TESTS = {
 }
 """Which tests have to notice, those first that take the least."""
 QUIETLY = ("-x", "-q", "-p", "no:warnings", "--hypothesis-seed=0", "--hypothesis-profile=patient")
-CPU_S, STILL_S, PATIENCE_S = 150, 60.0, 900.0
-"""A mutant never ends that takes so much of a processor, that does nothing for so long, or that takes so long in all:
-the last is much, since a busy machine must not look like a mutant that hangs."""
+CPU_S, STILL_S, PATIENCE_S, LOOK_S = 150, 60.0, 900.0, 2.0
+"""A mutant, which is looked at every ``LOOK_S``, never ends that takes so much of a processor, that does nothing for so
+long, or that takes so long in all: the last is much, since a busy machine must not look like a mutant that hangs."""
 ENOUGH = 0.9
 LIBRARIES = ("anyio", "hypothesis.stateful", "httpx", "httptools", "jsonschema", "minijinja", "msgspec", "polars")
 LIBRARIES += ("pyarrow.parquet", "pydantic", "pytest", "tenacity", "trio.testing", "starlette", "uvicorn", "yaml")
@@ -123,15 +123,17 @@ def killed(mutant: Mutant, tests: tuple[str, ...] = ()) -> bool:
 
 
 def _ends(child: int) -> bool:
-    """Wait for a process. False: it takes too long, or does nothing any more."""
-    fd, begun = os.pidfd_open(child), time.monotonic()
-    spent, since = "", begun
+    """Wait for a process. False: it takes too long, or does nothing any more. Time is counted in looks at it, so that
+    where everything was suspended for a while, it goes on as before."""
+    fd = os.pidfd_open(child)
+    spent, waited_s, still_s = "", 0.0, 0.0
     try:
-        while not select.select([fd], [], [], 2.0)[0]:
+        while not select.select([fd], [], [], LOOK_S)[0]:
             stat = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-            if (now := " ".join(stat[11:15])) != spent:
-                spent, since = now, time.monotonic()
-            if time.monotonic() - since > STILL_S or time.monotonic() - begun > PATIENCE_S:
+            before, spent = spent, " ".join(stat[11:15])
+            waited_s += LOOK_S
+            still_s = still_s + LOOK_S if spent == before else 0.0
+            if still_s > STILL_S or waited_s > PATIENCE_S:
                 return False
     finally:
         os.close(fd)
