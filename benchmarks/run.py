@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from contestants import CONTESTANTS, SCRIPT, SHORT, Contestant
@@ -153,6 +154,7 @@ def parse() -> argparse.Namespace:
     options.add_argument(
         "--peers-at", type=float, nargs="*", default=[LATENCY_S], help="latencies the others are asked at, too (0.05)"
     )
+    options.add_argument("--peer-rows", type=int, help="rows that the others get at most (10,000, slow ones 2,000)")
     options.add_argument("--only", nargs="*", default=[], help="peers whose name has one of these texts")
     options.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     options.add_argument("--check", action="store_true", help="exit 1 when a target is missed")
@@ -169,6 +171,8 @@ def main() -> int:
         for contestant in (CONTESTANTS if given.peers else SHORT)
         if contestant.name in (OURS, RAW) or not given.only or any(text in contestant.name for text in given.only)
     ]
+    if given.peer_rows is not None:
+        wanted = [each if each.name in (OURS, RAW) else replace(each, at_most=given.peer_rows) for each in wanted]
     contestants = installed(wanted)
     own_two = {contestant: version for contestant, version in contestants.items() if contestant.name in (OURS, RAW)}
     with tempfile.TemporaryDirectory(prefix="journeybatch-bench-") as room:

@@ -245,8 +245,7 @@ class History:
         if entry.ask not in self.asks:
             self.asks.append(entry.ask)
 
-    def _run_of(self, index: int) -> Run:
-        number = self.attempts.run[index]
+    def _run_of(self, number: int) -> Run:
         if self.runs[-1].number == number:
             return self.runs[-1]
         return next(run for run in reversed(self.runs) if run.number == number)
@@ -259,7 +258,7 @@ class History:
         index = self._add(entry)
         self._open[entry.request, entry.attempt] = index
         self.next_request = max(self.next_request, entry.request + 1)
-        run = self._run_of(index)
+        run = self.runs[-1]
         run.sent += 1
         run.retried += entry.attempt > 1
         run.in_doubt += 1
@@ -281,8 +280,8 @@ class History:
             index = self._intend(Intent(entry.request, entry.attempt, b"", "", 0, 0, 0.0))
             del self._open[entry.request, entry.attempt]
         a = self.attempts
-        run = self._run_of(index)
         page, place = a.changing(index)
+        run = self._run_of(page.run[place])
         run.in_doubt -= entry.charge != "unknown"
         if entry.error == UNSENT:
             run.sent -= 1

@@ -25,7 +25,7 @@ from journeybatch.page import SIZE
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also a short journal has bookmarks, and few of its pages are in memory."""
     monkeypatch.setattr(bookmark, "WORTH", 1)
-    monkeypatch.setattr(attempts, "HELD", 1)
+    monkeypatch.setattr(attempts, "HELD", 2)
     monkeypatch.setattr(scratch, "SPARE_BYTES", 0)
 
 
