@@ -12,7 +12,7 @@ from journeybatch.replacement import replacement
 if TYPE_CHECKING:
     import polars as pl
 
-ROW_GROUP = 8_192
+ROW_GROUP = 4_096
 """Rows. Few, since a row may be a long text and a whole group is in memory; fixed, for the bytes' sake."""
 
 

@@ -21,7 +21,7 @@ from journeybatch.records import Completion, Reply
 from journeybatch.scroll import Scroll
 from journeybatch.survey import Survey, again
 from journeybatch.tally import MICRO
-from journeybatch.transcript import VALUE, Line, Transcript, frame_of, line_columns, lines_of
+from journeybatch.transcript import VALUE, Line, Transcript, frame_of, line_columns, lines_of, value_names
 from journeybatch.verdict import ERRORS, REFUSED, Verdict
 from journeybatch.wire import judge
 
@@ -208,7 +208,7 @@ class Replies:
 
     def lines(self, wanted: Iterable[tuple[int, bytes]]) -> Iterator[Line]:
         """A line for each attempt and key."""
-        names = tuple(self._reader.contract.columns())
+        names = value_names(self._reader.contract)
         for attempt, key in wanted:
             entry, reply, verdict = self.of(attempt, key)
             yield from lines_of(attempt, entry, reply, [(key, verdict)], names)
@@ -244,7 +244,7 @@ def _answers(view: View, facts: pl.DataFrame, first: int, replies: Replies) -> p
         "jb_status": facts["status"].cast(pl.String),
         "jb_error": _or(in_doubt, IN_DOUBT[0], facts["error"]),
         "jb_error_message": _or(in_doubt, IN_DOUBT[1], facts["message"]),
-        "jb_text": told["text"],
+        "jb_text": told["text"] if contract.structured else None,
         "jb_credits": _decimal(facts["credits"]),
         "jb_credits_unknown": _decimal(facts["unknown"]),
         "jb_request": chosen.select(pl.when(own).then(pl.format(request_name("{}"), "request"))).to_series(),

@@ -115,8 +115,8 @@ def _names(settled: pl.DataFrame, journal: memoryview, transcript: Transcript | 
     schema = {"index": pl.Int64(), "upstream_id": pl.String(), "upstream_model": pl.String()}
     names = pl.DataFrame(schema=schema)
     if transcript is not None:
-        lines = transcript.lines(settled["index"].to_list())
-        names = lines.select(pl.col("attempt").alias("index"), "upstream_id", "upstream_model").unique("index")
+        lines = transcript.lines(settled["index"].to_list(), ("attempt", "upstream_id", "upstream_model"))
+        names = lines.rename({"attempt": "index"}).unique("index")
     read = [
         (index, reply.upstream_id, reply.upstream_model)
         for index, offset in settled.join(names, on="index", how="anti").iter_rows()

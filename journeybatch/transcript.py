@@ -49,19 +49,28 @@ def line_columns(contract: Contract) -> dict[str, pl.DataType]:
         "finish_reason": pl.String(),
         "prompt_tokens": pl.Int64(),
         "completion_tokens": pl.Int64(),
-        "text": pl.String(),
+        **({"text": pl.String()} if contract.structured else {}),
         **{VALUE + name: dtype for name, dtype in contract.columns().items()},
     }
 
 
+def value_names(contract: Contract) -> tuple[str | None, ...]:
+    """What a line has of a verdict: the answer's columns, and before them its text (None) where that is not the answer
+    itself, for texts may be long."""
+    return (*((None,) if contract.structured else ()), *contract.columns())
+
+
 def lines_of(
-    attempt: int, entry: Received, reply: Reply, said: Iterable[tuple[bytes, Verdict]], names: Sequence[str]
+    attempt: int, entry: Received, reply: Reply, said: Iterable[tuple[bytes, Verdict]], names: Sequence[str | None]
 ) -> list[Line]:
     """The lines of a reply, as it stands in the journal: the keys of its prompts, or of some of them, and the verdicts
-    on these; ``names`` are the answer's columns. Of a pack nobody knows which tokens were whose."""
+    on these, with their ``value_names``. Of a pack nobody knows which tokens were whose."""
     tokens = (reply.prompt_tokens, reply.completion_tokens) if len(entry.keys) == KEY_BYTES else (None, None)
     head = (entry.at, entry.latency_s, reply.upstream_id, reply.upstream_model, reply.finish_reason, *tokens)
-    return [(attempt, key, *head, verdict.text, *[verdict.values.get(name) for name in names]) for key, verdict in said]
+    return [
+        (attempt, key, *head, *[verdict.text if name is None else verdict.values.get(name) for name in names])
+        for key, verdict in said
+    ]
 
 
 def frame_of(lines: Sequence[Line], columns: dict[str, pl.DataType]) -> pl.DataFrame:
@@ -80,13 +89,13 @@ class Transcript:
 
     def __init__(self, directory: Path, contract: Contract, first: int) -> None:
         self.columns = line_columns(contract)
-        self._names = tuple(contract.columns())
+        self._names = value_names(contract)
         self._first = first
         self._part_of = array("i")
         self._lines: list[Line] = []
         self._parts: list[tuple[int, int]] = []
         self._scratch: Scratch | None = Scratch(directory)
-        self._held: dict[int, pl.DataFrame] = {}
+        self._held: dict[tuple[int, tuple[str, ...]], pl.DataFrame] = {}
 
     def note(self, attempt: int, entry: Received, reply: Reply, verdicts: Sequence[Verdict]) -> None:
         """Take in what a reply says."""
@@ -101,11 +110,13 @@ class Transcript:
         if len(self._lines) >= PART:
             self._seal()
 
-    def lines(self, attempts: Collection[int]) -> pl.DataFrame:
-        """All that is known of these attempts, and perhaps of others; nothing, where it lies too far apart."""
+    def lines(self, attempts: Collection[int], columns: Sequence[str] = ()) -> pl.DataFrame:
+        """All that is known of these attempts, and perhaps of others; nothing, where it lies too far apart. Whoever
+        needs only some ``columns`` is spared long texts."""
         import polars as pl
 
-        nothing = pl.DataFrame(schema=self.columns)
+        names = tuple(columns or self.columns)
+        nothing = pl.DataFrame(schema={name: self.columns[name] for name in names})
         if self._lines:
             self._seal()
         first, last = self._first, self._first + len(self._part_of)
@@ -113,8 +124,8 @@ class Transcript:
         if self._scratch is None or len(wanted) > NEARBY:
             return nothing
         with suppress(DiskFull, pl.exceptions.PolarsError):
-            held, scratch = self._held, self._scratch
-            self._held = {part: held[part] if part in held else self._read(scratch, part) for part in wanted}
+            held, scratch, keys = self._held, self._scratch, [(part, names) for part in wanted]
+            self._held = {key: held[key] if key in held else self._read(scratch, *key) for key in keys}
             return pl.concat([nothing, *self._held.values()])
         self.close()
         return nothing
@@ -138,7 +149,7 @@ class Transcript:
         except (OSError, ValueError, TypeError, OverflowError, MemoryError, pl.exceptions.PolarsError):
             self.close()
 
-    def _read(self, scratch: Scratch, part: int) -> pl.DataFrame:
+    def _read(self, scratch: Scratch, part: int, names: tuple[str, ...]) -> pl.DataFrame:
         import polars as pl
 
-        return pl.read_ipc_stream(BytesIO(scratch.get(self._parts[part])))
+        return pl.read_ipc_stream(BytesIO(scratch.get(self._parts[part])), columns=list(names))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -57,12 +57,16 @@ def test_views_of_a_run_are_those_that_the_journal_alone_gives(
     kept = views(flow)
     asked = []
     monkeypatch.setattr(results.Replies, "_open", _counted(results.Replies._open, asked))
-    monkeypatch.setattr(Transcript, "lines", lambda self, attempts: pl.DataFrame(schema=self.columns))
+    monkeypatch.setattr(Transcript, "lines", _nothing)
     for name in ("results.parquet", "requests.parquet"):
         (flow.output / name).unlink()
     flow.run({"yes": True}, **JOBS[job])
     assert views(flow) == kept
     assert asked
+
+
+def _nothing(kept: Transcript, attempts: object, columns: Sequence[str] = ()) -> pl.DataFrame:
+    return pl.DataFrame(schema={name: kept.columns[name] for name in columns or kept.columns})
 
 
 def _counted(real: Any, calls: list[int]) -> Any:
@@ -130,6 +134,8 @@ def test_every_line_is_found_by_its_attempt_in_whatever_order_replies_came(
                 note(kept, number)
             wanted = data.draw(st.lists(st.integers(80, 160)))
             lines = kept.lines(wanted)
+            some = kept.lines(wanted, ("upstream_id", "attempt"))
+        assert some.sort("attempt").equals(lines.select("upstream_id", "attempt").sort("attempt"))
         found = {row["attempt"]: (row["key"], row["=response"]) for row in lines.iter_rows(named=True)}
         assert lines.height == len(found)
         for attempt in wanted:
