@@ -191,7 +191,7 @@ class Attempts:
         if leaving.changed:
             try:
                 self._stored[oldest] = self._scratch.put(squeeze(leaving.pack()))
-            except OSError:
+            except (OSError, MemoryError):
                 return  # it stays in memory, for good
         self._pages[oldest] = None
 

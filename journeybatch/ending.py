@@ -15,8 +15,8 @@ from journeybatch.transcript import Transcript
 
 class Ending(msgspec.Struct):
     """Stopped for a reason, by a signal number, or neither; the account's balances, and what they say of the ledger;
-    what came of the sinks; what each worker elsewhere did; what was ``found`` of the endpoint; what replies
-    said, as far as it was kept."""
+    what came of the sinks; what each worker elsewhere did; what was ``found`` of the endpoint; the ``rows``
+    as the sending counted them; what replies said, as far as it was kept."""
 
     stop: RunStopped | None = None
     signal: int | None = None
@@ -26,6 +26,7 @@ class Ending(msgspec.Struct):
     deliveries: list[Delivery] = []
     workers: list[dict[str, Any]] = []
     found: Decided | None = None
+    rows: dict[str, int] = {}
     transcript: Transcript | None = None
 
     def forget(self) -> None:

@@ -22,12 +22,14 @@ import anyio
 
 from journeybatch import entries
 from journeybatch.archive import read_history
+from journeybatch.bookmark import NAME as BOOKMARK
 from journeybatch.commit import GroupCommit, Syncs
 from journeybatch.disk import NO_ROOM, fdatasync, sync_directory
 from journeybatch.entries import AnyEntry
 from journeybatch.errors import DiskFull, OutputError, RunLocked
 from journeybatch.frames import pack
 from journeybatch.history import History
+from journeybatch.replacement import unfinished
 
 NAME = "journal"
 BALLAST = ".ballast"
@@ -47,7 +49,8 @@ class Journal:
 
     ``history`` is what it tells so far; ``fd`` holds the lock. ``sync`` is the disk's; tests hand in others. After
     the first disk error ``broken`` tells it and no intent becomes durable any more, while replies in flight are still
-    written, into the room the ballast gives back.
+    written, into the room the ballast gives back. ``astray``: something that was added could not be taken in, for want
+    of memory or of a page on the disk; ``history`` lacks it and all that came after.
     """
 
     def __init__(self, path: Path, fd: int, history: History, sync: Sync | None = None) -> None:
@@ -55,6 +58,7 @@ class Journal:
         self.fd = fd
         self.history = history
         self.broken: OSError | None = None
+        self.astray = False
         self.sequence = history.sequence
         self.end = history.end
         self._id = history.frames_id = history.frames_id or secrets.token_bytes(8)
@@ -67,7 +71,8 @@ class Journal:
         self._clean = True  # nobody has set ``_dirty`` yet: to ask it would cost as much as setting it
 
     def append(self, entry: AnyEntry) -> int:
-        """Add an entry; it reaches the file with the next ``write`` or sync. Returns its offset in bytes."""
+        """Add an entry; it reaches the file with the next ``write`` or sync. Returns its offset in bytes. Whatever
+        taking it in raises, it was added."""
         try:
             payload = entries.encode(entry)
         except UnicodeEncodeError:
@@ -75,7 +80,6 @@ class Journal:
             payload = entries.encode(entry)
         sequence, offset = self.sequence, self.end
         frame = pack(sequence, self._id, payload)
-        self.history.fold(entry, offset)
         self._buffer.append(frame)
         self.sequence = sequence = sequence + 1
         self.end = offset + len(frame)
@@ -84,13 +88,21 @@ class Journal:
             self._dirty.set()
         if sequence - self._commits.synced >= SYNC_EVERY:
             self._many.set()
+        if not self.astray:
+            try:
+                self.history.fold(entry, offset)
+            except BaseException:
+                self.astray, self.history.as_told = True, False
+                raise
         return offset
 
     def write(self, entry: AnyEntry) -> int:
-        """Add an entry and give it, with all before it, to ``write(2)`` at once. Returns its offset in bytes."""
-        offset = self.append(entry)
-        self._write_buffer()
-        return offset
+        """Add an entry and give it, with all before it, to ``write(2)`` at once. Returns its offset in bytes. Whatever
+        taking it in raises, it was written."""
+        try:
+            return self.append(entry)
+        finally:
+            self._write_buffer()
 
     def durable(self) -> Awaitable[None]:
         """Wait until all that was added so far would survive a power cut.
@@ -135,13 +147,16 @@ class Journal:
         self.check()
 
     def close(self) -> None:
-        """Flush what is left and give the lock back. Raises nothing: ``broken`` tells whether the disk refused."""
+        """Flush what is left and give the lock back, once. Raises nothing: ``broken`` tells if the disk refused."""
+        if self.fd < 0:
+            return
         try:
             with suppress(DiskFull):
                 self.flush()
         finally:
             _drop_ballast(self.path.parent)
-            os.close(self.fd)
+            fd, self.fd = self.fd, -1
+            os.close(fd)
 
     def _write_all(self) -> int:
         self._write_buffer()
@@ -206,7 +221,8 @@ def open_journal(directory: Path, sync: Sync | None = None) -> Journal:
             history = read_history(path, path.parent)
             if history.size > history.end:
                 os.ftruncate(fd, history.end)
-            (directory / ASIDE).unlink(missing_ok=True)  # of a run that was killed over it
+            for left in (directory / ASIDE, unfinished(directory / BOOKMARK)):  # by a run that was killed over it
+                left.unlink(missing_ok=True)
             _lay_ballast(directory)
             os.fsync(fd)  # a killed run may have written what it did not live to sync
             for each in (directory, *directory.parents)[: made + 1]:

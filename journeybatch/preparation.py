@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from journeybatch.bookmark import forget
 from journeybatch.calibration import decide
 from journeybatch.client import Endpoint
 from journeybatch.deadline import moment
@@ -153,7 +154,9 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
         return Prepared(
             job, endpoint, journal, surveyed, planned, counts, run, began_with, news, now, environ, until, at_rest
         )
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, DiskFull):
+            forget(journal.path)  # a page of it may be what the disk does not give back
         discard_if_unused(journal)
         raise
 

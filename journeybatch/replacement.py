@@ -15,7 +15,7 @@ def replacement(path: Path) -> Iterator[Path]:
     It and its directory are synced. When the block raises, ``path`` stays as it was. One writer at a time: the
     temporary name is always the same, so that a killed process leaves nothing that is not cleared away.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = unfinished(path)
     temporary.unlink(missing_ok=True)
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     try:
@@ -26,6 +26,11 @@ def replacement(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     _sync(path.parent)
+
+
+def unfinished(path: Path) -> Path:
+    """Where what is to become ``path`` lies while it is written; a killed process leaves it."""
+    return path.with_name(f".{path.name}.tmp")
 
 
 def _sync(path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import anyio
 import msgspec
 
 from journeybatch.archive import read_history
+from journeybatch.bookmark import forget
 from journeybatch.client import Client
 from journeybatch.compaction import close
 from journeybatch.connection import balance_of
@@ -38,7 +39,9 @@ from journeybatch.errors import (
     starved,
 )
 from journeybatch.hindsight import look_back
+from journeybatch.history import History
 from journeybatch.job import World
+from journeybatch.journal import Journal
 from journeybatch.ledger import Ledger
 from journeybatch.notices import told
 from journeybatch.outcome import exit_code_of, summary_of
@@ -94,13 +97,14 @@ def conclude(ready: Prepared, ending: Ending) -> Report:
         return _conclude(ready, ending)
     finally:
         ending.forget()
+        ready.journal.close()  # as a rule it is: whatever comes in between, the next run can have the directory
 
 
 def _conclude(ready: Prepared, ending: Ending) -> Report:
     journal, spec = ready.journal, ready.job.spec
-    history = journal.history
-    counts, hindsight = ready.counts, None
+    counts, hindsight = msgspec.structs.replace(ready.counts, **ending.rows), None
     try:
+        history = _history(journal)
         standing = ready.standing or ready.job.stand(history, ready.surveyed, ready.at)
         if ending.stop is None and ending.signal is None:
             give_up_lost(ready, standing)
@@ -124,13 +128,14 @@ def _conclude(ready: Prepared, ending: Ending) -> Report:
     except KeyboardInterrupt:  # the views can wait
         ending.signal = ending.signal or signal.SIGINT
     except (InputChanged, DiskFull, MemoryError) as stop:
-        history.as_told = history.as_told and not isinstance(stop, DiskFull)  # the journal may be damaged
-        ending.stop = ending.stop or (OutOfMemory() if isinstance(stop, MemoryError) else stop)
+        ending.stop = _reason(journal, stop, ending.stop)
     except (OSError, TableError) as error:
         ending.stop = ending.stop or DiskFull(
             f"the results could not be written: {error}; all replies are safe in the journal: `journeybatch export` "
             "writes them once there is room"
         )
+    with suppress(DiskFull):
+        journal.flush()
     if journal.unwritten:
         counts = _as_written(ready, ending)
     summary = summary_of(ready, ending, counts.rows(), exit_code_of(counts, ending), hindsight).json()
@@ -192,11 +197,30 @@ def _as_written(ready: Prepared, ending: Ending) -> Counts:
     """The counts of what stands in the journal: what the disk did not take is not so."""
     journal = ready.journal
     journal.history = read_history(journal.path, anew=True)
+    journal.history.as_told = False  # should the disk take the rest after all, it is not in there
     ending.stop = DiskFull(
         f"{journal.path}: no room is left, not even for the replies that came in last, which are in doubt: make room, "
         "and run again"
     )
     return count(ready.job.stand(journal.history, ready.surveyed).table, journal.history)
+
+
+def _history(journal: Journal) -> History:
+    """What the journal tells; read again where it could not all be taken in. Raises DiskFull, OutputError."""
+    if journal.astray:
+        journal.flush()
+        journal.history = read_history(journal.path, journal.path.parent, anew=True)
+        journal.astray = False
+    return journal.history
+
+
+def _reason(journal: Journal, stop: RunStopped | MemoryError, before: RunStopped | None) -> RunStopped:
+    """Why a run ends whose last act ``stop`` has stopped, and which may have had a reason ``before``. What a disk does
+    not give back, though it takes all that the journal has, may stand in the bookmark, or in the journal itself."""
+    if isinstance(stop, DiskFull) and journal.broken is None:
+        journal.history.as_told = False
+        forget(journal.path)
+    return before or (OutOfMemory() if isinstance(stop, MemoryError) else stop)
 
 
 def _nothing_to_send(ready: Prepared) -> Ending:
@@ -238,7 +262,7 @@ async def _send(
             raise
         deed.ending.stop = OutOfMemory()  # what was in flight is let go, and its memory with it: the end has room
     finally:
-        deed.ending.workers = workers_of(client)
+        deed.ending.workers, deed.ending.rows = workers_of(client), numbers.rows()
     return deed.ending
 
 
@@ -247,7 +271,9 @@ def _discarded_if_unused(ready: Prepared) -> Iterator[None]:
     """Whatever ends a run before its last act lets go of the directory."""
     try:
         yield
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, DiskFull):
+            forget(ready.journal.path)  # a page of it may be what the disk does not give back
         discard_if_unused(ready.journal)
         raise
 

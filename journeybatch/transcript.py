@@ -29,6 +29,8 @@ PART = 1_000
 """Lines that are put into columns together: it takes about a millisecond, in which nothing is sent."""
 NEARBY = 64
 """Parts that are looked into for a block of rows. Where its answers are in more than that, the journal is quicker."""
+ROOM = 64 * 2**20
+"""Bytes of these parts; where they have more, since replies are long, the journal takes less memory."""
 
 Line = tuple[Any, ...]
 VALUE = "="
@@ -94,6 +96,7 @@ class Transcript:
         self._part_of = array("i")
         self._lines: list[Line] = []
         self._parts: list[tuple[int, int]] = []
+        self._sizes = array("q")  # of the parts' texts and all, in memory
         self._scratch: Scratch | None = Scratch(directory)
         self._held: dict[tuple[int, tuple[str, ...]], pl.DataFrame] = {}
 
@@ -123,6 +126,8 @@ class Transcript:
         wanted = {self._part_of[i - first] for i in attempts if first <= i < last} - {-1}
         if self._scratch is None or len(wanted) > NEARBY:
             return nothing
+        if not columns and sum(self._sizes[part] for part in wanted) > ROOM:
+            return nothing
         with suppress(DiskFull, pl.exceptions.PolarsError):
             held, scratch, keys = self._held, self._scratch, [(part, names) for part in wanted]
             self._held = {key: held[key] if key in held else self._read(scratch, *key) for key in keys}
@@ -142,9 +147,11 @@ class Transcript:
 
         part = BytesIO()
         try:
-            frame_of(self._lines, self.columns).write_ipc_stream(part, compression="lz4")
+            frame = frame_of(self._lines, self.columns)
+            frame.write_ipc_stream(part, compression="lz4")
             if self._scratch is not None:
                 self._parts.append(self._scratch.put(part.getbuffer()))
+                self._sizes.append(int(frame.estimated_size()))
                 self._lines = []
         except (OSError, ValueError, TypeError, OverflowError, MemoryError, pl.exceptions.PolarsError):
             self.close()

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from journeybatch import attempts as module
 from journeybatch import scratch
 from journeybatch.attempts import HELD, Attempts
 from journeybatch.entries import Intent
@@ -131,3 +132,13 @@ def test_a_disk_that_gives_a_page_back_no_more_stops_the_run_with_a_sentence(mon
     made._scratch.close()
     with pytest.raises(DiskFull, match="all replies are safe in the journal: run again"):
         made.credits[0]
+
+
+def test_pages_stay_in_memory_where_there_is_none_to_put_them_aside(monkeypatch):
+    def starve(_):
+        raise MemoryError
+
+    monkeypatch.setattr(module, "squeeze", starve)
+    monkeypatch.setattr(module, "HELD", 1)
+    made = attempts([([bytes(16)], False)] * (2 * SIZE + 1))
+    assert list(made.request) == list(range(2 * SIZE + 1))

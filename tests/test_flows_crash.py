@@ -17,7 +17,9 @@ import polars as pl
 import pytest
 from conftest import KEY, Flow, spawned
 
-from journeybatch import api, runner
+from journeybatch import api, bookmark, runner, scratch
+from journeybatch.archive import read_history
+from journeybatch.audit import audit
 from journeybatch.emulator import Emulator, Faults, read_bill
 from journeybatch.emulator.transport import EmulatorTransport
 from journeybatch.errors import DiskFull
@@ -317,6 +319,58 @@ def test_memory_that_runs_out_at_the_end_of_a_run_leaves_a_summary_that_says_so(
     assert (report.exit_code, report.summary["stopped_by"], flow.summary()["stopped_by"]) == (3, "memory", "memory")
     assert flow.run().exit_code == 0
     assert flow.summary()["requests"]["sent"] == flow.emulator.billed
+
+
+@pytest.mark.parametrize("cause", [KeyboardInterrupt, MemoryError, OSError])
+def test_an_end_that_is_interrupted_loses_nothing_and_counts_no_credit_twice(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch, cause: type[BaseException]
+) -> None:
+    """The last entries are in memory then, and a bookmark is left with what the journal tells."""
+    monkeypatch.setattr(bookmark, "WORTH", 1)
+    monkeypatch.setattr(scratch, "SPARE_BYTES", 0)
+
+    def interrupt(*_: Any) -> None:
+        raise cause
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "count", interrupt)
+        summary = flow.run().summary
+    assert summary["rows"] == {"total": 12, "answered": 12, "failed": 0, "pending": 0, "reused": 0, "refused": 0}
+    assert summary["stopped_by"] == {KeyboardInterrupt: "signal", MemoryError: "memory", OSError: "disk"}[cause]
+    assert (flow.output / "bookmark.bin").exists()
+    for _ in range(2):
+        assert flow.run().exit_code == 0
+        spent = read_history(flow.output / "journal", anew=True).spent
+        assert spent == flow.summary()["credits"]["spent_total"] == flow.emulator.billed == 12
+    assert audit(flow.output) == []
+
+
+def test_whatever_breaks_the_end_of_a_run_lets_go_of_its_directory(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: Any) -> None:
+        raise LookupError("a bug")
+
+    with monkeypatch.context() as patch, pytest.raises(LookupError):
+        patch.setattr(runner, "count", breaks)
+        flow.run()
+    assert flow.run().exit_code == 0
+    assert flow.emulator.billed == 12
+
+
+def test_what_a_disk_does_not_give_back_of_a_bookmark_is_not_asked_of_it_again(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bookmark, "WORTH", 1)
+    monkeypatch.setattr(scratch, "SPARE_BYTES", 0)
+    flow.run({"limit": 6})
+
+    def refuse(*_: Any) -> bytes:
+        raise DiskFull("a bookmark cannot be read")
+
+    monkeypatch.setattr(bookmark._Pages, "read", refuse)
+    with pytest.raises(DiskFull):
+        flow.run()
+    assert flow.run().exit_code == 0
+    assert flow.summary()["credits"]["spent_total"] == flow.emulator.billed == 12
 
 
 def test_memory_that_runs_out_stops_the_run_and_it_carries_on_with_more(flow: Flow) -> None:

@@ -905,3 +905,45 @@ def test_a_journal_can_be_made_around_any_descriptor(tmp_path):
     journal.write(BEGAN)
     journal.close()
     assert read_history(tmp_path / "journal").sequence == 1
+
+
+@pytest.mark.parametrize("cause", [MemoryError(), DiskFull("a page cannot be read")])
+def test_a_reply_that_cannot_be_taken_in_is_in_the_file_all_the_same(tmp_path, monkeypatch, cause):
+    journal = open_journal(tmp_path)
+    for entry in (BEGAN, intent(0), intent(1)):
+        journal.append(entry)
+
+    def refuse(*_):
+        raise cause
+
+    with monkeypatch.context() as patch, pytest.raises(type(cause)):
+        patch.setattr(History, "_receive", refuse)
+        journal.write(reply(0))
+    assert requests(tmp_path) == [0]
+    assert journal.astray
+    assert not journal.history.as_told
+    journal.write(reply(1))  # is written, and not taken in by a history that lacks the other
+    assert requests(tmp_path) == [0, 1]
+    assert list(journal.history.attempts.offset) == [-1, -1]
+    journal.close()
+    assert list(open_journal(tmp_path).history.attempts.offset) != [-1, -1]
+
+
+def test_what_a_killed_run_had_not_finished_of_a_bookmark_is_gone(tmp_path):
+    open_journal(tmp_path).close()
+    (tmp_path / ".bookmark.bin.tmp").write_bytes(b"half of")
+    open_journal(tmp_path).close()
+    assert {path.name for path in tmp_path.iterdir()} == {"journal"}
+
+
+def test_it_may_be_closed_twice_and_lets_go_once(tmp_path):
+    journal = open_journal(tmp_path)
+    fd = journal.fd
+    journal.close()
+    other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
+    try:
+        assert other == fd, "the number is somebody else's now"
+        journal.close()
+        os.fstat(other)
+    finally:
+        os.close(other)

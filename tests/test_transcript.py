@@ -159,3 +159,15 @@ def test_where_answers_lie_too_far_apart_the_journal_is_left_to_it(monkeypatch: 
     assert kept.lines([100, 101, 102]).height == 3
     assert kept.lines([100, 101, 102, 103]).is_empty()
     kept.close()
+
+
+def test_where_replies_are_long_the_journal_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcript, "PART", 1)
+    kept = Transcript(Path(), text_contract("response"), 100)
+    for number in range(4):
+        note(kept, number)
+    monkeypatch.setattr(transcript, "ROOM", 3 * kept._sizes[0])
+    assert kept.lines([100, 101, 102]).height == 3
+    assert kept.lines([100, 101, 102, 103]).is_empty()
+    assert kept.lines([100, 101, 102, 103], ("attempt",)).height == 4, "these are short"
+    kept.close()
