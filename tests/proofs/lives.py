@@ -1,8 +1,9 @@
 """Lives of a directory: what a user may do to a job over weeks, in any order, against a model that is a dict.
 
-Runs, kills, a second run at the same time, rows that come, go and change, another prompt, model or answer's column, a
-cap raised and lowered, an account that is empty and topped up. The model knows which questions have an answer; from
-that follows what each process may send, to the request. After each the independent checker looks at the directory.
+Runs, kills, ends that are interrupted, a second run at the same time, rows that come, go and change, another prompt,
+model or answer's column, a cap raised and lowered, an account that is empty and topped up. The model knows which
+questions have an answer; from that follows what each process may send, to the request. After each the independent
+checker looks at the directory.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from journeybatch import bookmark, runner, scratch
 from journeybatch.emulator import Emulator, Faults
 from journeybatch.emulator.answer_key import AnswerKey
 from journeybatch.errors import JourneybatchError
@@ -31,6 +34,9 @@ PRICES = {CHEAP: 1, STRONG: 5}
 WORDINGS = ("Say something about {{ text }}", "What of {{ text }}?")
 COLUMNS = ("response", "said")
 PIECE = 75
+ENDS = ("count", "look_back", "write_views", "deliver")
+"""What the end of a run calls, one after the other, and what may come in between."""
+CAUSES = (KeyboardInterrupt, MemoryError, OSError)
 THINGS = 24
 """Different texts that a table may have."""
 
@@ -120,6 +126,11 @@ class Life(RuleBasedStateMachine):
     def run_on_a_bad_day(self, rate: float, number: int, chance: int) -> None:
         self._live(Fate(None, None), Faults.mixed(rate, number), False, chance)
 
+    @rule(at=st.sampled_from(ENDS), cause=st.sampled_from(CAUSES), chance=st.integers(0, 1 << 20))
+    def run_and_be_interrupted_at_the_end(self, at: str, cause: type[BaseException], chance: int) -> None:
+        with patch.object(runner, at, _once(cause, getattr(runner, at))):
+            self._live(Fate(None, None), Faults(), False, chance, interrupted=True)
+
     @precondition(lambda self: self.perfect is not None)
     @rule(chance=st.integers(0, 1 << 20))
     def run_what_is_finished(self, chance: int) -> None:
@@ -146,7 +157,7 @@ class Life(RuleBasedStateMachine):
         wording = WORDINGS[self.wording]
         return {(self.model, wording.replace("{{ text }}", row["text"])) for row in self.world.table}
 
-    def _live(self, fate: Fate, faults: Faults, rival: bool, chance: int) -> None:
+    def _live(self, fate: Fate, faults: Faults, rival: bool, chance: int, interrupted: bool = False) -> None:
         """One process, and what the model says to it."""
         emulator = Emulator(answers=self._known, faults=faults, latency_s=0.01, credits=self.credits)
         emulator._bill.attempts, emulator._bill.credits = self.books, sum(each.credits for each in self.books)
@@ -158,26 +169,28 @@ class Life(RuleBasedStateMachine):
         most = None if self.cap is None else max(self.run_began_at + self.cap, emulator.billed)
         transport = Watched(emulator, fate, most, self._job() if rival else None)
         options = {"transport": transport, "seed": chance, "yes": True, "retry_failed": True}
-        peace, report = faults == Faults() and fate.death is None and fate.full is None, None
+        peace = faults == Faults() and fate.death is None and fate.full is None and not interrupted
+        report, why = None, None  # type: Any, BaseException | None
         with virtual(self.world, fate, rng):
             try:
                 report = run_virtually(self._job(), options, chance)
             except Broken:
                 raise
             except BaseException as error:
+                why = error
                 if not fate.dead and not fate.stumbled and not isinstance(error, JourneybatchError):
                     raise Broken(f"{error!r} got out") from error
             finally:
                 bury(self.world)
         if report is None and peace:
-            raise Broken("nothing was in its way, and it did not run")
+            raise Broken(f"nothing was in its way, and it did not run: {why!r}")
         sent, whole = transport.questions, fate.death is None and fate.full is None
         self._expect(sent, report, peace, most, emulator, before)
         self._learn(sent, before, whole)
         self.strays += 0 if whole else self.world.keys["concurrency"] * PRICES[self.model]
         self._close_books(report, whole)
         if report is not None and (self.world.output / "results.parquet").exists():
-            self._judge(report, full=fate.full is not None and fate.calls > fate.full)
+            self._judge(report, old=interrupted or (fate.full is not None and fate.calls > fate.full))
         finished = report is not None and report.exit_code == 0
         self.perfect = self._bytes() if finished else None
 
@@ -224,9 +237,9 @@ class Life(RuleBasedStateMachine):
         elif not whole:
             self.run_is_over = self.run_is_over or self._asks() <= self.answered | self.maybe
 
-    def _judge(self, report: Any, full: bool) -> None:
+    def _judge(self, report: Any, old: bool) -> None:
         column = COLUMNS[self.column]
-        if full or report.summary["stopped_by"] == "disk":
+        if old or report.summary["stopped_by"] == "disk":
             return  # the views, or the summary, are from before
         judge(
             Evidence(
@@ -243,6 +256,18 @@ class Life(RuleBasedStateMachine):
     def _bytes(self) -> dict[str, bytes]:
         names = ("results.parquet", "requests.parquet", "journal")
         return {name: (self.world.output / name).read_bytes() for name in names}
+
+
+def _once(cause: type[BaseException], real: Any) -> Any:
+    """``real``, which raises instead when it is called first."""
+    left = [cause]
+
+    def call(*given: Any) -> Any:
+        if left:
+            raise left.pop()
+        return real(*given)
+
+    return call
 
 
 def _clean(record: Any) -> bool:
@@ -271,7 +296,8 @@ def lives(examples: int, steps: int, number: int, shrink: bool) -> Iterator[str]
 
 def some(numbers: range, seed: int, steps: int, shrink: bool) -> int:
     """Live the lives of these numbers. Raises Broken with the shortest that ends badly."""
-    with in_process():
+    # Also a short journal has a bookmark, wherever it lies.
+    with in_process(), patch.object(bookmark, "WORTH", 1), patch.object(scratch, "SPARE_BYTES", 0):
         for broken in lives(len(numbers), steps, seed + numbers[0], shrink):
             raise Broken(f"seed {seed + numbers[0]}: {broken}")
     return len(numbers)
@@ -280,4 +306,5 @@ def some(numbers: range, seed: int, steps: int, shrink: bool) -> int:
 def prove(number: int, seed: int, steps: int = 20, shrink: bool = True) -> tuple[int, str]:
     """Live so many lives of up to ``steps`` steps. Returns their number and a sentence. Raises Broken."""
     lived = sum(spread(some, range(number), PIECE, seed, steps, shrink))
-    return lived, f"each of up to {steps} steps: runs, kills, full disks, edits, caps, rivals, an empty account"
+    told = "runs, kills, interrupted ends, full disks, edits, caps, rivals, an empty account"
+    return lived, f"each of up to {steps} steps: {told}"

@@ -69,4 +69,13 @@ ON_DISK = (
         "disk",
         0.2,
     ),
+    Plant(
+        "an end that is interrupted is taken for a full disk",
+        "runner",
+        "    with suppress(DiskFull):\n        journal.flush()\n    if journal",
+        "    if journal",
+        "lives",
+        900,
+        also=(("runner", "    journal.history.as_told = False  # should", "    # should"),),
+    ),
 )
