@@ -204,7 +204,7 @@ IN_SENDING = (
         "return at - seconds(self.spec.max_age)",
         "return at - 9 * seconds(self.spec.max_age)",
         "night",
-        60,
+        600,
     ),
     Plant("what is lent is bought", "preparation", "job.since(history, now) or 0.0", "1e18", "night", 40),
     Plant(
