@@ -18,6 +18,11 @@ SAME: dict[tuple[str, str, str], str] = {
         "history.size > history.end → history.size >= history.end",
     ): "A file that is cut where it ends stays as it is.",
     ("journal", "SYNC_EVERY", "512 → 513"): CHOSEN,
+    (
+        "journal",
+        "Journal.append",
+        "False → True",
+    ): "An event that is set already is set again, which takes time and does nothing.",
     ("ledger", "Ledger._admitted_on", "0 → 1"): "Without a cap of the day nobody asks which day it is.",
     ("accounted", "accounted.settle", "0 → 1"): "A verdict that the error's kind tells is written down a second time.",
     (
