@@ -15,6 +15,9 @@ from proofs.checker import Broken
 
 DEATHS = {"disk": 90, "request": 20, "reply": 20, "bug": 20}
 """What can end a process, and at which of its turns at the latest."""
+ENDS = ("count", "look_back", "write_views", "deliver")
+"""What the end of a run calls, one after the other, and what may come in between."""
+CAUSES = (KeyboardInterrupt, MemoryError, OSError)
 HOUR = 3600.0
 
 
@@ -81,3 +84,15 @@ class Fatal(EmulatorTransport):
         self.fate.meet("reply")
         self.fate.delivered += 1
         return response
+
+
+def once(cause: type[BaseException], real: Any) -> Any:
+    """``real``, which raises instead when it is called first."""
+    left = [cause]
+
+    def call(*given: Any) -> Any:
+        if left:
+            raise left.pop()
+        return real(*given)
+
+    return call

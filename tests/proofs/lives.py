@@ -23,7 +23,7 @@ from journeybatch.emulator import Emulator, Faults
 from journeybatch.emulator.answer_key import AnswerKey
 from journeybatch.errors import JourneybatchError
 from proofs.checker import Broken, Evidence, judge
-from proofs.fate import DEATHS, Fate
+from proofs.fate import CAUSES, DEATHS, ENDS, Fate, once
 from proofs.power import folder, in_process
 from proofs.spread import spread
 from proofs.virtual import bury, run_virtually, virtual
@@ -34,9 +34,6 @@ PRICES = {CHEAP: 1, STRONG: 5}
 WORDINGS = ("Say something about {{ text }}", "What of {{ text }}?")
 COLUMNS = ("response", "said")
 PIECE = 75
-ENDS = ("count", "look_back", "write_views", "deliver")
-"""What the end of a run calls, one after the other, and what may come in between."""
-CAUSES = (KeyboardInterrupt, MemoryError, OSError)
 THINGS = 24
 """Different texts that a table may have."""
 
@@ -128,7 +125,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(at=st.sampled_from(ENDS), cause=st.sampled_from(CAUSES), chance=st.integers(0, 1 << 20))
     def run_and_be_interrupted_at_the_end(self, at: str, cause: type[BaseException], chance: int) -> None:
-        with patch.object(runner, at, _once(cause, getattr(runner, at))):
+        with patch.object(runner, at, once(cause, getattr(runner, at))):
             self._live(Fate(None, None), Faults(), False, chance, interrupted=True)
 
     @precondition(lambda self: self.perfect is not None)
@@ -256,18 +253,6 @@ class Life(RuleBasedStateMachine):
     def _bytes(self) -> dict[str, bytes]:
         names = ("results.parquet", "requests.parquet", "journal")
         return {name: (self.world.output / name).read_bytes() for name in names}
-
-
-def _once(cause: type[BaseException], real: Any) -> Any:
-    """``real``, which raises instead when it is called first."""
-    left = [cause]
-
-    def call(*given: Any) -> Any:
-        if left:
-            raise left.pop()
-        return real(*given)
-
-    return call
 
 
 def _clean(record: Any) -> bool:
