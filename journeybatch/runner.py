@@ -127,6 +127,7 @@ def _conclude(ready: Prepared, ending: Ending) -> Report:
             ending.stop = undelivered(ending.deliveries)
     except KeyboardInterrupt:  # the views can wait
         ending.signal = ending.signal or signal.SIGINT
+        journal.history.as_told = False  # it may have come between an entry and the moment it was taken in
     except (InputChanged, DiskFull, MemoryError) as stop:
         ending.stop = _reason(journal, stop, ending.stop)
     except (OSError, TableError) as error:
