@@ -191,6 +191,12 @@ def test_a_run_at_work_leaves_bookmarks_for_whoever_carries_on(flow: Flow, monke
     monkeypatch.setattr(compaction, "leave", lambda *_: None)  # as a process that is killed
     monkeypatch.setattr(bookmark, "WORTH", 1)
     monkeypatch.setattr(marker, "PAUSE_S", 0.001)
+    flow.emulator = Emulator(latency_s=0.02)
+
+    async def beside(write: Any) -> None:
+        write(lambda: None)  # in this thread: another one may not have its turn before so short a run is over
+
+    monkeypatch.setattr(marker, "beside", beside)
     assert flow.run().exit_code == 0
     assert read_history(flow.output / journal.NAME).marked.attempts > 0
 
