@@ -23,6 +23,8 @@ SAME: dict[tuple[str, str, str], str] = {
         "Journal.append",
         "False → True",
     ): "An event that is set already is set again, which takes time and does nothing.",
+    ("journal", "Journal.close", "1 → 2"): "Any number below 0 says that it is closed.",
+    ("journal", "Journal.close", "self.fd < 0 → self.fd <= 0"): "Descriptor 0 is taken, by standard input as a rule.",
     ("ledger", "Ledger._admitted_on", "0 → 1"): "Without a cap of the day nobody asks which day it is.",
     ("accounted", "accounted.settle", "0 → 1"): "A verdict that the error's kind tells is written down a second time.",
     (
