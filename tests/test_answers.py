@@ -124,9 +124,9 @@ def test_any_text_is_read_or_invalid_and_nothing_else(text):
     "text", ["{" * 1_000_000, '{"label":' * 100_000, "[" * 1_000_000, '{"score":' + "9" * 1_000_000 + "}"]
 )
 def test_a_megabyte_that_is_no_answer_is_invalid_within_a_second(text):
-    started = time.perf_counter()
+    started = time.process_time()
     assert not reads(LABEL, text)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_values_nearly_of_their_type_are_read():

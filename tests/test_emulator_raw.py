@@ -25,13 +25,13 @@ def request(body=BODY, *extra, version="1.1"):
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-async def exchange(port, data):
-    """All bytes that come back, and how the connection ended: closed, reset, or left open for half a second."""
+async def exchange(port, data, within_s=2.0):
+    """All bytes that come back, and how the connection ended: closed, reset, or left open for ``within_s``."""
     received = b""
     async with await anyio.connect_tcp("127.0.0.1", port) as stream:
         await stream.send(data)
         try:
-            with anyio.fail_after(0.5):
+            with anyio.fail_after(within_s):
                 while True:
                     received += await stream.receive()
         except anyio.EndOfStream:

@@ -181,7 +181,7 @@ async def test_latency_passes_before_the_answer(plain):
         began = time.monotonic()
         asked = {"model": "o3", "messages": MESSAGES}
         await client.post(f"{url}/chat/completions", json=asked, headers={"authorization": "k"})
-        assert 0.19 < time.monotonic() - began < 2
+        assert time.monotonic() - began > 0.19
 
 
 @pytest.mark.anyio

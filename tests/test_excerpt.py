@@ -56,9 +56,9 @@ def test_clean_text_is_one_harmless_line_and_stays_so(text, limit):
 def test_long_text_is_shortened_in_little_time():
     assert clean("x" * 301) == "x" * 299 + "…"
     assert clean("x" * 300) == "x" * 300
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(clean("\x1b]" * (8 * MIB))) <= 300
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_an_excerpt_is_short_and_never_empty():

@@ -102,8 +102,8 @@ def test_the_second_ctrl_c_stops_now_and_says_how_many_stay_in_doubt(flow: Flow)
         run.press(INTERRUPT)
         began = time.monotonic()
         said = run.wait_for("stopped (signal)")
-        assert run.process.wait(timeout=5) == 130
-        assert time.monotonic() - began < 3
+        assert run.process.wait(timeout=7) == 130
+        assert time.monotonic() - began < 7, "the eight seconds are not waited for"
     told = re.search(r"stopping now: (\d+) requests stay in doubt", said)
     assert told is not None
     assert int(told[1]) == flow.summary()["requests"]["in_doubt"]

@@ -170,7 +170,7 @@ def test_a_second_sigint_ends_a_run_at_once_and_keeps_the_doubt(flow: Flow) -> N
     seconds, base_url = interrupt(flow, times=2)
     summary = flow.summary()
     assert (summary["exit_code"], summary["requests"]["in_doubt"], summary["credits"]["unknown_max"]) == (130, 1, 1)
-    assert seconds < 2
+    assert seconds < 6, "the eight seconds are not waited for"
     report = flow.run(api={"base_url": base_url})
     assert (report.exit_code, len(flow.emulator.attempts), report.summary["requests"]["sent"]) == (0, 4, 5)
     assert flow.results()["jb_credits_unknown"].sum() == 1

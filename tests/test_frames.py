@@ -187,9 +187,9 @@ def test_a_frame_that_lies_across_the_edge_of_a_search_window_is_found(shift):
 def test_a_torn_reply_full_of_sham_frames_does_not_make_reading_slow():
     sham = pack(7, OTHER, b"")[:4] + (2**21).to_bytes(4, "little") + bytes(4)
     torn = pack(1, ID, sham * 350_000)[:-1]
-    began = time.perf_counter()
+    began = time.process_time()
     assert [frame.payload for frame in frames(pack(0, ID, b"first") + torn)] == [b"first"]
-    assert time.perf_counter() - began < 2  # checking each sham frame's sum would take an hour
+    assert time.process_time() - began < 2  # checking each sham frame's sum would take an hour
 
 
 def test_a_payload_too_long_to_be_read_back_is_refused():

@@ -204,18 +204,18 @@ HOSTILE = [
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_a_megabyte_of_rubbish_is_searched_in_under_a_second(piece):
     text = piece * (MEGA // len(piece))
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         found = list(repair.chunks(text))
     except repair.Unreadable:
         found = []
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert len(found) <= repair.MOST_CHUNKS
 
 
 @pytest.mark.parametrize("piece", ['"a",', "a ", "'a',", ", ", "a:", "“a”", "[", "\\"])
 def test_a_megabyte_of_rubbish_in_braces_is_not_mended_slowly(piece):
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises((ValueError, RecursionError)):
         repair.mend("{1" + piece * (MEGA // 4 // len(piece)) + "}")
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1

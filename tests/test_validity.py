@@ -24,9 +24,9 @@ def test_a_pattern_that_backtracks_without_end_comes_to_one(pattern, where):
         more = {} if where == "patternProperties" else {where: False}
         schema, value = {"patternProperties": {pattern: {"type": "integer"}}, **more}, {LONG: 1}
     check(schema)
-    began = time.perf_counter()
+    began = time.process_time()
     found = misfit(json.dumps(schema), value)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     assert found is None or isinstance(found, Misfit)
 
 

@@ -423,10 +423,10 @@ def test_any_json_is_a_reply_or_a_failure(value, status):
     ids=["brackets", "blanks", "empty lines", "empty events", "returns", "surrogates", "escapes", "digits"],
 )
 def test_a_huge_body_made_to_hurt_is_done_with_in_seconds(body):
-    began = time.perf_counter()
+    began = time.process_time()
     judged(body)
     judged(body, 400)
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize("sent", [True, False])

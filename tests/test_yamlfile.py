@@ -195,9 +195,9 @@ def bomb(kind: str) -> str:
     ids=["laughs", "long text", "merges", "lists", "mappings", "dashes", "aliases", "size"],
 )
 def test_bombs_are_refused_quickly(text, message):
-    begun = time.monotonic()
+    begun = time.process_time()
     assert message in error_of(text)
-    assert time.monotonic() - begun < 3
+    assert time.process_time() - begun < 3
 
 
 @settings(deadline=None, max_examples=300)
