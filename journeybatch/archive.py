@@ -12,7 +12,7 @@ import msgspec
 from journeybatch import entries
 from journeybatch.bookmark import forget, recall
 from journeybatch.entries import Began, Borrowed, Received
-from journeybatch.errors import DiskFull, OutputError
+from journeybatch.errors import DiskFull, OutputError, RunLocked
 from journeybatch.frames import OVERHEAD, Gap, identify, scan, unpack
 from journeybatch.history import History
 
@@ -104,10 +104,19 @@ def _id_of(buffer: memoryview, path: Path) -> bytes:
     return found
 
 
-def received(buffer: memoryview, offset: int) -> Received:
-    """The reply whose frame stands at ``offset`` of a mapped journal. Raises DiskFull where it does no more."""
+def received(buffer: memoryview, history: History, attempt: int) -> Received:
+    """The reply to an attempt that ``history`` tells of, which has one, out of the mapped journal.
+
+    Raises:
+        DiskFull: it does not stand there any more.
+        RunLocked: since the history was read, another run has written the journal anew: places in the old one mean
+            nothing in the new one.
+    """
+    offset = history.attempts.offset[attempt]
     frame = unpack(buffer, offset)
-    if frame is None:
+    if frame is None or frame[1] != history.frames_id:
+        if (first := unpack(buffer, 0)) is not None and first[1] != history.frames_id:
+            raise RunLocked("another run has written the journal anew just now: try again")
         raise DiskFull(f"the journal is damaged at byte {offset}: run again, and you are told what is lost")
     entry = entries.decode(frame[2])
     if isinstance(entry, Borrowed):

@@ -109,7 +109,7 @@ def _settle_left_over(journal: Journal) -> None:
         return
     bills_errors = history.began.bills_errors if history.began else False
     with mapped(journal.path) as buffer:
-        entries = [(index, received(buffer, a.offset[index])) for index in left]
+        entries = [(index, received(buffer, history, index)) for index in left]
     for index, entry in entries:
         price = Price(a.least[index], a.credits_max[index])
         completion = Completion(entry.status, entry.headers, entry.body, entry.latency_s)

@@ -151,7 +151,7 @@ def reread(history: History, path: Path, reader: Reader, *, all_of_them: bool = 
     entries, differently, lost = [], 0, 0
     with mapped(path) as buffer:
         for i in chosen:
-            entry = received(buffer, a.offset[i])
+            entry = received(buffer, history, i)
             before, unread = a.verdicts(i), history.is_unread(i, identity)
             after = codes_of(reader.verdicts(entry, history.origin(i)))
             if after == before and not unread:

@@ -215,7 +215,7 @@ class Replies:
 
     def _open(self, attempt: int) -> tuple[Received, Reply, dict[bytes, Verdict]]:
         history = self._history
-        entry = received(self._journal, history.attempts.offset[attempt])
+        entry = received(self._journal, history, attempt)
         reply = judge(Completion(entry.status, entry.headers, entry.body, entry.latency_s))
         keys = history.attempts.keys_of(attempt)
         verdicts = self._reader.read(reply, history.origin(attempt), entry.request, keys)

@@ -65,7 +65,7 @@ class Library:
         path, history = self._shelves[shelf]
         a = history.attempts
         with mapped(path) as buffer:
-            entry = received(buffer, a.offset[index])
+            entry = received(buffer, history, index)
         return Borrowed(
             history.origin(index),
             entry.request,

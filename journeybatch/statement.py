@@ -85,8 +85,8 @@ def _attempts(
 
     if attempts.is_empty():
         return pl.DataFrame(schema=request_columns())
-    settled = attempts.filter((pl.col("offset") >= 0) & (pl.col("charge") == SETTLED)).select("index", "offset")
-    names = _names(settled, journal, transcript)
+    settled = attempts.filter((pl.col("offset") >= 0) & (pl.col("charge") == SETTLED)).select("index")
+    names = _names(settled, history, journal, transcript)
     lines = history.attempts.lines(attempts["index"][0], attempts["index"][-1] + 1)
     keys = lines.group_by(index="attempt").agg(keys=pl.col("key").bin.encode("hex"))
     known = attempts.join(keys, on="index", how="left", maintain_order="left")
@@ -108,7 +108,7 @@ def _attempts(
     )
 
 
-def _names(settled: pl.DataFrame, journal: memoryview, transcript: Transcript | None) -> pl.DataFrame:
+def _names(settled: pl.DataFrame, history: History, journal: memoryview, transcript: Transcript | None) -> pl.DataFrame:
     """What the endpoint called the replies of attempts, and the model that wrote them."""
     import polars as pl
 
@@ -119,8 +119,8 @@ def _names(settled: pl.DataFrame, journal: memoryview, transcript: Transcript | 
         names = lines.rename({"attempt": "index"}).unique("index")
     read = [
         (index, reply.upstream_id, reply.upstream_model)
-        for index, offset in settled.join(names, on="index", how="anti").iter_rows()
-        if (reply := _read(received(journal, offset)))
+        for index in settled.join(names, on="index", how="anti")["index"]
+        if (reply := _read(received(journal, history, index)))
     ]
     return pl.concat([names, pl.DataFrame(read, schema=schema, orient="row")])
 

@@ -128,7 +128,7 @@ async def test_the_raw_reply_is_in_the_file_before_anybody_reads_it(books, monke
     def judge(reply, *, bills_errors):
         history = books.file()
         with mapped(books.path) as buffer:
-            entry = received(buffer, history.attempts.offset[0])
+            entry = received(buffer, history, 0)
         assert (entry.body, entry.headers, entry.status, entry.latency_s) == (raw.body, raw.headers, 200, 0.5)
         assert (entry.request, entry.attempt, entry.keys, entry.least, entry.most) == (1, 1, A, 1, 5)
         assert history.unjudged == [0]

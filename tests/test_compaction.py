@@ -22,6 +22,7 @@ from journeybatch.archive import mapped, read_history, received
 from journeybatch.audit import audit
 from journeybatch.compaction import close, forgotten
 from journeybatch.entries import Began, Borrowed, Finished, GivenUp, Intent, Received, Reread, Settled, Split, Tried
+from journeybatch.errors import RunLocked
 from journeybatch.frames import scan
 from journeybatch.journal import ASIDE, Journal, locked, open_journal
 from journeybatch.tally import tally
@@ -90,7 +91,10 @@ def told(path: Path) -> dict[str, object]:
     history = read_history(path)
     a, gone = history.attempts, forgotten(history, SINCE)
     with mapped(path) as buffer:
-        said = [received(buffer, offset).body if offset >= 0 and offset not in gone else None for offset in a.offset]
+        said = [
+            received(buffer, history, i).body if offset >= 0 and offset not in gone else None
+            for i, offset in enumerate(a.offset)
+        ]
     whole = [name for name in a.table().columns if name != "offset"]
     names = ("id", "given_up", "emulated", "reopened", "rooms", "trials", "tried_from", "reading", "unjudged", "lost")
     return {
@@ -281,3 +285,18 @@ def test_a_night_that_was_stopped_forgets_nothing(flow: Flow, monkeypatch):
     size = (flow.output / "journal").stat().st_size
     assert flow.run({"transport": parrot}, max_age="2d", pack=2, limits={"credits": 0}).exit_code == 3
     assert (flow.output / "journal").stat().st_size >= size
+
+
+def test_whoever_read_the_history_before_gets_no_reply_of_another_row(tmp_path):
+    """Neither where nothing stands any more nor where another reply has come to stand."""
+    journal = written(tmp_path)
+    before = read_history(journal.path)
+    assert close(journal, SINCE)
+    a, refused = before.attempts, 0
+    with mapped(journal.path) as buffer:
+        for attempt in range(len(a)):
+            if a.offset[attempt] >= 0:
+                with pytest.raises(RunLocked, match="try again"):
+                    received(buffer, before, attempt)
+                refused += 1
+    assert refused > 8

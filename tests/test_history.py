@@ -21,7 +21,7 @@ from journeybatch.entries import (
     Split,
     encode,
 )
-from journeybatch.errors import DiskFull, OutputError
+from journeybatch.errors import DiskFull, OutputError, RunLocked
 from journeybatch.frames import Gap, pack
 from journeybatch.history import History
 from journeybatch.verdict import ANSWERED, MISSED, UNFIT
@@ -258,7 +258,7 @@ def test_a_journal_is_read_from_its_file_with_the_place_of_each_reply(tmp_path):
         msgspec.structs.asdict(Run(1, 100.0, 200.0, sent=1, retried=0, in_doubt=0, spent=3, unknown=2))
     ]
     with mapped(path) as buffer:
-        assert received(buffer, history.attempts.offset[0]) == reply(7)
+        assert received(buffer, history, 0) == reply(7)
 
 
 def test_a_torn_tail_is_left_alone_and_not_read(tmp_path):
@@ -320,11 +320,29 @@ def test_an_entry_of_a_newer_version_is_one_clear_error(tmp_path):
 
 
 def test_only_a_reply_s_place_gives_a_reply(tmp_path):
-    path = write(tmp_path / "journal", [BEGAN])
+    path = write(tmp_path / "journal", [BEGAN, intent(7), reply(7)])
+    history = read_history(path)
+    place = history.attempts.offset[0]
+    with mapped(path) as buffer:
+        assert received(buffer, history, 0) == reply(7)
+    history.attempts.offset[0] = 0
     with pytest.raises(TypeError), mapped(path) as buffer:
-        received(buffer, 0)
-    with pytest.raises(DiskFull, match="the journal is damaged at byte 1: run again"), mapped(path) as buffer:
-        received(buffer, 1)
+        received(buffer, history, 0)
+    history.attempts.offset[0] = place + 1
+    with (
+        pytest.raises(DiskFull, match=f"the journal is damaged at byte {place + 1}: run again"),
+        mapped(path) as buffer,
+    ):
+        received(buffer, history, 0)
+
+
+@pytest.mark.parametrize("others", [[BEGAN, intent(7), reply(7)], [BEGAN, intent(7), intent(8), reply(8)], [BEGAN]])
+def test_a_place_in_a_journal_means_nothing_in_the_one_that_took_its_place(tmp_path, others):
+    path = write(tmp_path / "journal", [BEGAN, intent(7), reply(7)])
+    history = read_history(path)
+    path.write_bytes(b"".join(pack(n, b"journal2", encode(entry)) for n, entry in enumerate(others)))
+    with pytest.raises(RunLocked, match="another run has written the journal anew"), mapped(path) as buffer:
+        received(buffer, history, 0)
 
 
 # -- a law ----------------------------------------------------------------------------------------------------

@@ -80,14 +80,16 @@ def requests(directory):
     path = directory / "journal"
     history = read_history(path)
     with mapped(path) as buffer:
-        return [received(buffer, at).request for at in history.attempts.offset if at >= 0]
+        return [received(buffer, history, i).request for i, at in enumerate(history.attempts.offset) if at >= 0]
 
 
 def offsets_hold(journal):
     """Whether every reply stands in the file where the live history says."""
     a = journal.history.attempts
     with mapped(journal.path) as buffer:
-        return all(received(buffer, a.offset[i]).request == a.request[i] for i in range(len(a)) if a.offset[i] >= 0)
+        return all(
+            received(buffer, journal.history, i).request == a.request[i] for i in range(len(a)) if a.offset[i] >= 0
+        )
 
 
 def python(code, *args, **options):

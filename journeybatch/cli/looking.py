@@ -195,7 +195,7 @@ def _attempts(directory: Path, history: History, keys: set[bytes]) -> list[dict[
                 "status": a.status[i] or None,
                 "error": a.error[i],
                 "message": a.message[i],
-                "reply": received(journal, a.offset[i]).body.decode("utf-8", "replace") if a.offset[i] >= 0 else None,
+                "reply": received(journal, history, i).body.decode("utf-8", "replace") if a.offset[i] >= 0 else None,
             }
             for i in range(len(a))
             if keys & set(a.keys_of(i))

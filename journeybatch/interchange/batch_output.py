@@ -65,7 +65,7 @@ def output_lines(results: Path, history: History, journal: Path, names: Names) -
         for batch in selected.collect_batches(chunk_size=5_000, maintain_order=True):
             for row in batch.iter_rows(named=True):
                 index = requests.get(row["request"])
-                entry = None if index is None else received(buffer, history.attempts.offset[index])
+                entry = None if index is None else received(buffer, history, index)
                 alone = index is not None and history.attempts.prompts(index) == 1
                 yield _told(row, entry, alone, history.id)
 

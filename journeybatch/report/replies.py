@@ -179,7 +179,7 @@ class _Replies:
         a = self._history.attempts
         for i in reversed(tried):
             if a.offset[i] >= 0 and a.charge[i] == SETTLED:
-                entry = received(self._journal, a.offset[i])
+                entry = received(self._journal, self._history, i)
                 try:
                     return judge(Completion(entry.status, entry.headers, entry.body, entry.latency_s)).text
                 except ApiFailure:

@@ -62,7 +62,7 @@ def check_answers(path: Path, history: History, keys: list[bytes], once: bool) -
             said = codes(history, index)
             if not any(code in READABLE for _, code in said):
                 continue
-            entry = received(buffer, history.attempts.offset[index])
+            entry = received(buffer, history, index)
             reply = wire.judge(Completion(entry.status, entry.headers, entry.body, 0.0))
             asked = [key for key, _ in said]
             verdicts = READER.read(reply, history.id, entry.request, asked)
