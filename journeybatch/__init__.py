@@ -13,10 +13,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from journeybatch.api import evaluate, load_job, plan, run, run_async
+    from journeybatch.conclusion import Report
     from journeybatch.emulator import Emulator
     from journeybatch.errors import JourneybatchError
     from journeybatch.planning import Plan
-    from journeybatch.runner import Report
     from journeybatch.spec import JobSpec
 
 _HOMES = {
@@ -24,7 +24,7 @@ _HOMES = {
     "JobSpec": "spec",
     "JourneybatchError": "errors",
     "Plan": "planning",
-    "Report": "runner",
+    "Report": "conclusion",
     "evaluate": "api",
     "load_job": "api",
     "plan": "api",

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from journeybatch import runner
 from journeybatch.cli.environment import load, read_world
+from journeybatch.conclusion import Report
 from journeybatch.errors import SpecError
 from journeybatch.job import World
 from journeybatch.planning import Plan
 from journeybatch.preparation import Options, plan_only
 from journeybatch.progress import Screen
-from journeybatch.runner import Report
 from journeybatch.spec import JobSpec
 
 if TYPE_CHECKING:

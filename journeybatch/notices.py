@@ -23,7 +23,7 @@ from journeybatch.spec import JobSpec
 from journeybatch.summary import write_text
 
 if TYPE_CHECKING:
-    from journeybatch.runner import Report
+    from journeybatch.conclusion import Report
 
 PING_S = 10.0
 HANDED_ON = ("PATH", "HOME", "LANG", "TZ")

@@ -144,6 +144,7 @@ READING_ORDER = [
     "sender",
     "notices",
     "outcome",
+    "conclusion",
     "runner",
     "api",
 ]

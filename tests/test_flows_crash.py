@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 from conftest import KEY, Flow, spawned
 
-from journeybatch import api, bookmark, runner, scratch
+from journeybatch import api, bookmark, conclusion, scratch
 from journeybatch.archive import read_history
 from journeybatch.audit import audit
 from journeybatch.emulator import Emulator, Faults, read_bill
@@ -314,7 +314,7 @@ def test_memory_that_runs_out_at_the_end_of_a_run_leaves_a_summary_that_says_so(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "write_views", starve)
+        patch.setattr(conclusion, "write_views", starve)
         report = flow.run()
     assert (report.exit_code, report.summary["stopped_by"], flow.summary()["stopped_by"]) == (3, "memory", "memory")
     assert flow.run().exit_code == 0
@@ -333,7 +333,7 @@ def test_an_end_that_is_interrupted_loses_nothing_and_counts_no_credit_twice(
         raise cause
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "count", interrupt)
+        patch.setattr(conclusion, "count", interrupt)
         summary = flow.run().summary
     assert summary["rows"] == {"total": 12, "answered": 12, "failed": 0, "pending": 0, "reused": 0, "refused": 0}
     assert summary["stopped_by"] == {KeyboardInterrupt: "signal", MemoryError: "memory", OSError: "disk"}[cause]
@@ -350,7 +350,7 @@ def test_whatever_breaks_the_end_of_a_run_lets_go_of_its_directory(flow: Flow, m
         raise LookupError("a bug")
 
     with monkeypatch.context() as patch, pytest.raises(LookupError):
-        patch.setattr(runner, "count", breaks)
+        patch.setattr(conclusion, "count", breaks)
         flow.run()
     assert flow.run().exit_code == 0
     assert flow.emulator.billed == 12

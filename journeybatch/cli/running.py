@@ -11,13 +11,13 @@ import msgspec
 
 from journeybatch.cli import money, more, screen
 from journeybatch.cli.environment import load, parse_sets, read_world
+from journeybatch.conclusion import Report
 from journeybatch.costs import interval
 from journeybatch.errors import ApiFailure, JobError, JourneybatchError, TemplateError
 from journeybatch.history import History
 from journeybatch.job import Job, World
 from journeybatch.planning import Plan
 from journeybatch.preparation import Options, plan_only
-from journeybatch.runner import Report
 from journeybatch.runner import run as run_job
 from journeybatch.summary import remarks
 from journeybatch.survey import Survey

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from journeybatch import __version__, runner
+from journeybatch.conclusion import Report
 from journeybatch.directory import EVALUATION, read_directory
 from journeybatch.errors import JobError, TableError
 from journeybatch.evaluation import assessment, changes, gate
@@ -26,7 +27,6 @@ from journeybatch.parquet import write_parquet
 from journeybatch.preparation import Options, kept_input
 from journeybatch.reading import reread
 from journeybatch.results import RESULTS
-from journeybatch.runner import Report
 from journeybatch.spec import JobSpec
 from journeybatch.summary import write_json
 

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from journeybatch import bookmark, runner, scratch
+from journeybatch import bookmark, conclusion, scratch
 from journeybatch.emulator import Emulator, Faults
 from journeybatch.emulator.answer_key import AnswerKey
 from journeybatch.errors import JourneybatchError
@@ -125,7 +125,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(at=st.sampled_from(ENDS), cause=st.sampled_from(CAUSES), chance=st.integers(0, 1 << 20))
     def run_and_be_interrupted_at_the_end(self, at: str, cause: type[BaseException], chance: int) -> None:
-        with patch.object(runner, at, once(cause, getattr(runner, at))):
+        with patch.object(conclusion, at, once(cause, getattr(conclusion, at))):
             self._live(Fate(None, None), Faults(), False, chance, interrupted=True)
 
     @precondition(lambda self: self.perfect is not None)

@@ -21,7 +21,7 @@ ON_DISK = (
     Plant("the stale frames of another time are accepted", "frames", " and frame[0] >= expected", "", "power", 3000),
     Plant(
         "what polars cannot write is no matter of ours",
-        "runner",
+        "conclusion",
         "    except (OSError, TableError) as error:\n        ending.stop",
         "    except FileExistsError as error:\n        ending.stop",
         "calls",
@@ -63,7 +63,7 @@ ON_DISK = (
     ),
     Plant(
         "a table that cannot be written is no matter of ours",
-        "runner",
+        "conclusion",
         "    except (OSError, TableError) as error:\n        ending.stop",
         "    except TableError as error:\n        ending.stop",
         "disk",
@@ -71,11 +71,11 @@ ON_DISK = (
     ),
     Plant(
         "an end that is interrupted is taken for a full disk",
-        "runner",
+        "conclusion",
         "    with suppress(DiskFull):\n        journal.flush()\n    if journal",
         "    if journal",
         "lives",
         900,
-        also=(("runner", "    journal.history.as_told = False  # should", "    # should"),),
+        also=(("conclusion", "    journal.history.as_told = False  # should", "    # should"),),
     ),
 )
