@@ -63,8 +63,8 @@ class Sums:
 
 
 def read_bill(path: Path) -> list[dict[str, Any]]:
-    """The records of a bill file, one JSON object a line."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """The records of a bill file, one JSON object a line. What stands behind the last one is still being written."""
+    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]] if path.exists() else []
 
 
 class Leaves:
