@@ -42,8 +42,8 @@ class Night(NamedTuple):
 
 
 class Scene:
-    """What all processes of a night share: the job, the account's bill, what a day may cost, the clock on the wall, and
-    the bill of a directory that lends its answers."""
+    """What all processes of a night share: the job, the account's bill, what was ``billed_before`` the latest run, what
+    a day may cost, the clock on the wall, and the bill of a directory that lends its answers."""
 
     def __init__(self, path: Path, rng: random.Random) -> None:
         pack, cascade = rng.choice((1, 1, 1, 3, 6)), rng.random() < 0.3
@@ -72,6 +72,7 @@ class Scene:
         self.wall = Wall()
         self.books: list[Any] = []
         self.lent: list[Any] = []
+        self.billed_before = 0
 
     def lend(self, rng: random.Random) -> None:
         """Let the other directory get its answers, on a good day."""
@@ -185,7 +186,9 @@ def process(
     before = _check_books(world, emulator)
     kept = 0 if before is None else sum(offset >= 0 for offset in before.attempts.offset)
     most_by_now = (lambda: math.inf) if peace else scene.most_by_now
-    over = None if cap is None else max(cap, begun_with)
+    if before is None or before.run is None or before.run.finished_at is not None:
+        scene.billed_before = begun_with
+    over = None if cap is None else max(cap, begun_with) + scene.billed_before * scene.ages  # each run has its own cap
     options = {
         "transport": Fatal(emulator, fate, over, most_by_now),
         "seed": rng.randrange(1000),

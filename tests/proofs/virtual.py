@@ -17,13 +17,15 @@ import anyio.to_thread
 import trio
 from trio.testing import MockClock
 
-from journeybatch import accounted, api, journal, progress, tuning
+from journeybatch import accounted, api, commit, journal, progress, tuning
 from proofs.checker import Broken
 from proofs.fate import HOUR, Fate
 from proofs.recorder import Recorder
 from proofs.world import World
 
 DAY_S = 86_400.0
+BEGINS_S = 1.8e9
+"""When it is the first time (Unix seconds): the same seed is the same night, whatever the time."""
 
 
 def run_virtually(job: dict[str, Any], options: dict[str, Any], seed: int) -> Any:
@@ -62,10 +64,14 @@ class Wall:
 
 
 @contextlib.contextmanager
-def virtual(world: World, fate: Fate, rng: random.Random, wall: Wall | None = None) -> Iterator[None]:
-    """A disk that takes virtual time to sync, and a ``wall`` clock that jumps."""
+def virtual(
+    world: World, fate: Fate, rng: random.Random, wall: Wall | None = None, *, quick: bool = False
+) -> Iterator[None]:
+    """A disk that takes virtual time to sync (no time where it is ``quick``), and a ``wall`` clock that jumps."""
     seen = wall or Wall()
-    started, real, jumps = time.time(), time.time, random.Random(rng.randrange(1 << 30))
+    real, jumps = time.time, random.Random(rng.randrange(1 << 30))
+    moods, watch = random.Random(rng.randrange(1 << 30)), [0.0]
+    slow = 0.0 if quick else rng.choice((0.0, 0.0, 0.1))
     offset = [rng.choice((0.0, 0.0, 86_400.0, -86_400.0))]
 
     async def beside(deed: Any, *given: Any, **_: Any) -> Any:
@@ -79,7 +85,12 @@ def virtual(world: World, fate: Fate, rng: random.Random, wall: Wall | None = No
             now = 0.0
         if jumps.random() < 0.001:
             offset[0] += jumps.choice((-3600.0, 3600.0))
-        return seen.show(started + now + offset[0])
+        return seen.show(BEGINS_S + now + offset[0])
+
+    def stopwatch() -> float:
+        """What syncs are timed with: some take longer than anybody wants to wait."""
+        watch[0] += 0.02 * (moods.random() < slow)
+        return watch[0]
 
     assert real is not clock
     with (
@@ -87,6 +98,7 @@ def virtual(world: World, fate: Fate, rng: random.Random, wall: Wall | None = No
         patch.object(accounted, "judge", fate.read),
         patch.object(anyio.to_thread, "run_sync", beside),
         patch.object(time, "time", clock),
+        patch.object(commit, "perf_counter", stopwatch),
         patch.object(journal, "LOCK_PAUSES_S", (0.0,)),
         patch.object(progress, "EVERY_S", 60.0),
         patch.object(tuning, "EVERY_S", 600.0),  # nobody has wishes, and looking for them fills hours of waiting
