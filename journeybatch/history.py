@@ -29,6 +29,7 @@ from journeybatch.entries import (
 )
 from journeybatch.frames import Gap
 from journeybatch.identity import split
+from journeybatch.places import Places
 from journeybatch.verdict import MISSED, UNFIT, UNREAD, code_of
 
 FEWER = 4
@@ -81,7 +82,7 @@ class History:
         self._readings: dict[bytes, int] = {b"": 0}
         self._borrowed: dict[tuple[bytes, int, int], int] = {}
         self._origins: dict[int, bytes] = {}
-        self._by_offset: dict[int, int] | None = None
+        self._places: Places | None = None
 
     @property
     def run(self) -> Run | None:
@@ -196,9 +197,9 @@ class History:
         self.given_up, self.reopened, self.as_told = {}, len(self.attempts), False
 
     def _at(self, offset: int) -> int | None:
-        if self._by_offset is None:
-            self._by_offset = {at: index for index, at in enumerate(self.attempts.offset) if at >= 0}
-        return self._by_offset.get(offset)
+        if self._places is None:
+            self._places = Places(self.attempts)
+        return self._places.attempt_at(offset)
 
     def _miss_of(self, index: int, codes: bytes) -> None:
         for miss, fewer in ((MISSED, FEWER), (UNFIT, len(codes))):
@@ -228,8 +229,8 @@ class History:
         self._placed(offset, index)
 
     def _placed(self, offset: int, index: int) -> None:
-        if self._by_offset is not None:
-            self._by_offset[offset] = index
+        if self._places is not None and offset:  # what is yet to be written stands nowhere
+            self._places.place(offset, index)
 
     def _add(self, intent: Intent) -> int:
         run = self.runs[-1].number if self.runs else 1

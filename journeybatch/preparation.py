@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from journeybatch.deadline import moment
 from journeybatch.delivery import check_sinks
 from journeybatch.directory import discard_if_unused, open_directory, read_directory
 from journeybatch.distributed import check_engine
-from journeybatch.entries import Began, Borrowed, Decided, Reopened, Reread
+from journeybatch.entries import Began, Reopened
 from journeybatch.errors import DiskFull, Unanswered
 from journeybatch.foresight import edit_of, plan_job
 from journeybatch.history import History
@@ -25,20 +25,19 @@ from journeybatch.intake import SPOOLED, loaded, spool, spools
 from journeybatch.job import Job, World, bind, endpoint_of
 from journeybatch.journal import NAME, Journal
 from journeybatch.loading import dump
+from journeybatch.news import News, tell
 from journeybatch.planning import Plan
 from journeybatch.progress import Screen
 from journeybatch.reading import Rereading, reread
 from journeybatch.reconciliation import credits_text
 from journeybatch.results import Counts, count
-from journeybatch.reuse import Library
+from journeybatch.reuse import Library, Loan
 from journeybatch.spec import JobSpec
 from journeybatch.standing import Standing
 from journeybatch.summary import read_summary, write_json, write_text
 from journeybatch.survey import Survey, keep
 from journeybatch.telemetry import check_telemetry
 from journeybatch.tuning import in_force
-
-News = Reread | Borrowed | Decided | Reopened
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -77,7 +76,7 @@ class Prepared(msgspec.Struct, frozen=True):
     counts: Counts
     run: int
     began_with: dict[str, Any]
-    news: Sequence[News]
+    news: News
     at: float
     environ: Mapping[str, str]
     until: float | None
@@ -91,7 +90,7 @@ def plan_only(spec: JobSpec, world: World, options: Options) -> tuple[Job, Plan,
     now = time.time()
     _read_again(job, history, options)
     surveyed = job.survey()
-    _take_over(job, history, surveyed, now)
+    _take_over(job, history, surveyed, now).close()
     decide(job, history, surveyed, spec.output / NAME, now)
     return job, plan_job(job, surveyed, history, now), surveyed, history
 
@@ -133,14 +132,13 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
         check_sinks(spec.sinks, job.columns, world.environ, job.frames)
         failed = bool(journal.history.given_up)
         again = _read_again(job, journal.history, options)
-        news: list[News] = [*again.entries]
         surveyed = job.survey()
         surveyed.check_problems()
         now = time.time()
-        news += _take_over(job, journal.history, surveyed, now)
-        if failed and not journal.history.given_up:
-            news.append(Reopened(now))
-        news += decide(job, journal.history, surveyed, journal.path, now)
+        news = _take_over(job, journal.history, surveyed, now)
+        news.reread = again.changed
+        reopened = [Reopened(now)] if failed and not journal.history.given_up else []
+        news.entries = [*reopened, *decide(job, journal.history, surveyed, journal.path, now)]
         standing = job.stand(journal.history, surveyed, now)
         planned = plan_job(job, surveyed, journal.history, now, reparsed=bool(again.lost), standing=standing)
         _ask_about_damage(journal, planned, options)
@@ -199,12 +197,7 @@ def begin(ready: Prepared) -> None:
         spec = job.spec
         emulated = spec.api.kind == "emulator"
         journal.write(Began(ready.run, spec.name, job.ask.text, emulated, spec.api.bills_errors, ready.at, reading))
-    for entry in ready.news:
-        offset = journal.append(entry)
-        if isinstance(entry, Borrowed):
-            codes, senses = history.read_at(offset)
-            journal.append(Reread(offset, reading, codes, senses))
-    journal.flush()
+    tell(ready.news, journal, reading)
     path = job.spec.output / "summaries"
     try:
         _keep_summary(job.spec.output, ready.run)
@@ -228,20 +221,20 @@ def _number(history: History, planned: Plan) -> int:
     return last.number + 1 if planned.requests and last.finished_at is not None else last.number
 
 
-def _take_over(job: Job, history: History, surveyed: Survey, now: float) -> list[Borrowed]:
-    """Take answers of other directories into ``history``. Returns the entries that say so in a journal."""
+def _take_over(job: Job, history: History, surveyed: Survey, now: float) -> News:
+    """Take answers of other directories into ``history``. Returns what a journal is to be told of them."""
     if not job.spec.reuse:
-        return []
+        return News()
     library: Library | None = None
-    taken: list[Borrowed] = []
+    loans: list[Loan] = []
     for keys in surveyed.steps:  # what one step's answer does not settle may be settled by the next one's
         pending = job.stand(history, surveyed, now).facts["status"] == "pending"
-        wanted = keys.filter(pending).drop_nulls().unique(maintain_order=True).to_list()
-        if not wanted:  # what was taken over is ours: the other directories may be gone
+        wanted = keys.filter(pending).drop_nulls().unique(maintain_order=True)
+        if wanted.is_empty():  # what was taken over is ours: the other directories may be gone
             break
         library = library or Library(directory for directory in job.spec.reuse if directory != job.spec.output)
-        taken += library.lend(wanted, job.reader, job.since(history, now) or 0.0, history)
-    return taken
+        loans += library.lend(wanted, job.reader, job.since(history, now) or 0.0, history)
+    return News(library=library, loans=loans)
 
 
 def _ask_about_damage(journal: Journal, planned: Plan, options: Options) -> None:

@@ -6,6 +6,7 @@ anew before anything is asked.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from hashlib import blake2b
@@ -16,9 +17,9 @@ import msgspec
 
 from journeybatch import repair
 from journeybatch.answers import Contract, Invalid, text_contract
-from journeybatch.archive import mapped, received
+from journeybatch.archive import HELD, let_go, mapped, received
 from journeybatch.attempts import SETTLED
-from journeybatch.entries import Received, Reread
+from journeybatch.entries import Received
 from journeybatch.errors import ApiFailure
 from journeybatch.escalation import Rules, declines
 from journeybatch.excerpt import clean
@@ -131,12 +132,12 @@ def codes_of(verdicts: Sequence[Verdict]) -> tuple[bytes, bytes]:
 
 class Rereading(msgspec.Struct, frozen=True):
     """What came of reading ``replies`` again: how many of the answers that they carry came out ``differently`` and how
-    many of these can be read no more (``lost``); ``entries`` tell all that is new for a journal."""
+    many of these can be read no more (``lost``); ``changed`` has the attempts of which that is news for a journal."""
 
     replies: int = 0
     differently: int = 0
     lost: int = 0
-    entries: Sequence[Reread] = ()
+    changed: Sequence[int] = ()
 
 
 def reread(history: History, path: Path, reader: Reader, *, all_of_them: bool = False) -> Rereading:
@@ -145,13 +146,16 @@ def reread(history: History, path: Path, reader: Reader, *, all_of_them: bool = 
     a, identity = history.attempts, reader.identity
     history.read_by(identity)
     asked = range(len(a)) if all_of_them else _unread(history, identity)
-    chosen = [i for i in asked if a.charge[i] == SETTLED and a.offset[i] >= 0]
+    chosen = array("q", (i for i in asked if a.charge[i] == SETTLED and a.offset[i] >= 0))
     if not chosen:
         return Rereading()
-    entries, differently, lost = [], 0, 0
+    changed, differently, lost, held = array("q"), 0, 0, HELD
     with mapped(path) as buffer:
         for i in chosen:
             entry = received(buffer, history, i)
+            if a.offset[i] > held:
+                let_go(buffer)
+                held = a.offset[i] + HELD
             before, unread = a.verdicts(i), history.is_unread(i, identity)
             after = codes_of(reader.verdicts(entry, history.origin(i)))
             if after == before and not unread:
@@ -159,9 +163,9 @@ def reread(history: History, path: Path, reader: Reader, *, all_of_them: bool = 
             pairs = [(was, now) for was, now in zip(before[0], after[0], strict=True) if was not in (now, UNREAD)]
             differently += len(pairs)
             lost += sum(was in READABLE and now not in READABLE for was, now in pairs)
-            entries.append(Reread(a.offset[i], identity, *after))
             history.read_again(i, identity, *after)
-    return Rereading(len(chosen), differently, lost, entries)
+            changed.append(i)
+    return Rereading(len(chosen), differently, lost, changed)
 
 
 def _unread(history: History, reading: bytes) -> Iterator[int]:

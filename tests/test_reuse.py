@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from journeybatch.answers import fields_contract
@@ -46,7 +48,8 @@ def directory(path: Path, *replies: tuple[list[bytes], dict[bytes, object]]) -> 
 
 def lent(library: Library, keys: list[bytes], to: History, since: float = 0.0, reader: Reader = PLAIN) -> list[int]:
     """Which requests were lent."""
-    return [entry.request for entry in library.lend(keys, reader, since, to)]
+    wanted = pl.Series(keys, dtype=pl.Binary)
+    return [library.entry(loan).request for loan in library.lend(wanted, reader, since, to)]
 
 
 def test_a_reply_is_lent_once_for_all_the_keys_it_answers(tmp_path: Path) -> None:
@@ -84,3 +87,17 @@ def test_what_is_too_old_or_cannot_be_read_is_not_lent(tmp_path: Path) -> None:
 def test_a_directory_without_a_journal_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=f"{tmp_path}.*no journal here"):
         Library([tmp_path])
+
+
+@pytest.mark.parametrize("fate", ["taken away", "written anew"])
+def test_what_was_lent_can_be_had_whatever_becomes_of_its_directory(tmp_path: Path, fate: str) -> None:
+    other = directory(tmp_path / "o", ([A], {A: "a"}), ([B, C], {B: "b", C: "c"}))
+    library = Library([other])
+    loans = list(library.lend(pl.Series([C, A], dtype=pl.Binary), PLAIN, 0.0, History()))
+    shutil.rmtree(other)
+    if fate == "written anew":
+        directory(other, ([C], {C: "other"}), ([A], {A: "other"}))
+    entries = [library.entry(loan) for loan in loans]
+    assert [entry.keys for entry in entries] == [B + C, A]
+    assert all(b"other" not in entry.body for entry in entries)
+    library.close()

@@ -1,0 +1,37 @@
+"""Where in a journal's file which attempt's reply stands."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+
+from journeybatch.attempts import Attempts
+
+
+class Places:
+    """Of all ``attempts`` so far: 16 bytes for each. What is placed later stands further on, as a rule."""
+
+    def __init__(self, attempts: Attempts) -> None:
+        import polars as pl
+
+        self._offsets, self._indices = array("q"), array("q")
+        parts = [part.filter(pl.col("offset") > 0) for part in attempts.tables(columns=("offset",))]
+        if parts:
+            sorted_by_place = pl.concat(parts).sort("offset")
+            self._offsets.extend(sorted_by_place["offset"])
+            self._indices.extend(sorted_by_place["index"])
+
+    def place(self, offset: int, index: int) -> None:
+        """The reply to attempt ``index`` stands at ``offset``, in bytes."""
+        at = bisect_left(self._offsets, offset)
+        if at < len(self._offsets) and self._offsets[at] == offset:
+            self._indices[at] = index
+        else:
+            self._offsets.insert(at, offset)
+            self._indices.insert(at, index)
+
+    def attempt_at(self, offset: int) -> int | None:
+        """The index of the attempt whose reply stands at ``offset``; None where none does."""
+        at = bisect_left(self._offsets, offset)
+        there = at < len(self._offsets) and self._offsets[at] == offset
+        return self._indices[at] if there else None
