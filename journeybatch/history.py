@@ -229,7 +229,7 @@ class History:
         self._placed(offset, index)
 
     def _placed(self, offset: int, index: int) -> None:
-        if self._places is not None and offset:  # what is yet to be written stands nowhere
+        if self._places is not None and offset:  # else it is yet to be written
             self._places.place(offset, index)
 
     def _add(self, intent: Intent) -> int:

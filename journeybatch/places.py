@@ -9,15 +9,16 @@ from journeybatch.attempts import Attempts
 
 
 class Places:
-    """Of all ``attempts`` so far: 16 bytes for each. What is placed later stands further on, as a rule."""
+    """Of all ``attempts`` so far: 16 bytes for each. What is placed later stands further on, as a rule. Replies that
+    are yet to be written are said to stand at 0; the one that really does came before them."""
 
     def __init__(self, attempts: Attempts) -> None:
         import polars as pl
 
         self._offsets, self._indices = array("q"), array("q")
-        parts = [part.filter(pl.col("offset") > 0) for part in attempts.tables(columns=("offset",))]
+        parts = [part.filter(pl.col("offset") >= 0) for part in attempts.tables(columns=("offset",))]
         if parts:
-            sorted_by_place = pl.concat(parts).sort("offset")
+            sorted_by_place = pl.concat(parts).sort("offset", "index")
             self._offsets.extend(sorted_by_place["offset"])
             self._indices.extend(sorted_by_place["index"])
 

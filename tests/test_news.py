@@ -30,10 +30,12 @@ def key(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
-def test_what_was_taken_over_is_what_the_journal_tells(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", [[], [Began(1, "job", "{}", False, False, 1.0)]], ids=["alone", "of a run"])
+def test_what_was_taken_over_is_what_the_journal_tells(tmp_path: Path, first: list[Began]) -> None:
     other = directory(tmp_path / "other", ([A, B], {A: "a", B: "b"}), ([C], {C: "c"}))
     journal = open_journal(tmp_path / "own")
-    journal.append(Began(1, "job", "{}", False, False, 1.0))
+    for entry in first:
+        journal.append(entry)
     told = borrowed(other, [A, B, C], journal.history)
     tell(told, journal, PLAIN.identity)
     journal.close()
