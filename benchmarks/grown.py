@@ -22,6 +22,7 @@ COLUMNS = {
     "rows": "rows",
     "seconds": "s",
     "first_request_s": "first request after s",
+    "stopping_s": "end after a signal s",
     "cpu_us_per_row": "CPU µs/row",
     "rss_mib": "RSS MiB",
 }
@@ -88,4 +89,5 @@ def carry_on(job: Path, place: Path, server: Upstream, *, until_first: bool) -> 
 def show_line(line: Line) -> dict[str, object]:
     (taken,) = line.rounds
     first = None if taken.first_request_s is None else round(taken.first_request_s, 2)
-    return {**line.to_dict(), "first_request_s": first, "cpu_us_per_row": round(line.cpu_us, 1)}
+    end = None if taken.stopping_s is None else round(taken.stopping_s, 2)
+    return {**line.to_dict(), "first_request_s": first, "stopping_s": end, "cpu_us_per_row": round(line.cpu_us, 1)}

@@ -44,7 +44,8 @@ SCHEMA = {
 @dataclass(frozen=True)
 class Measure:
     """One whole process: wall and processor seconds, its largest resident set in MiB, and when it was started (epoch
-    seconds); where they were looked for, seconds to its first request and how long the last hundredth took."""
+    seconds); where they were looked for, seconds to its first request, how long the last hundredth took, and seconds to
+    its end from when it was asked to stop."""
 
     wall_s: float
     cpu_s: float
@@ -52,6 +53,7 @@ class Measure:
     began_at: float = 0.0
     first_request_s: float | None = None
     last_percent: float | None = None
+    stopping_s: float | None = None
 
 
 @dataclass(frozen=True)

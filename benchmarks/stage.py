@@ -11,6 +11,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -127,10 +128,13 @@ def measure(
         if until is not None:
             until()
             process.terminate()
+        asked_at = time.monotonic()
         code = process.wait()
+        stopping_s = time.monotonic() - asked_at
     if code != (0 if until is None else 128 + signal.SIGTERM):
         raise SystemExit(f"{' '.join(command)} ended with {code}:\n{log.read_text()[-4000:]}")
-    return Measure(**json.loads(report.read_text()))
+    taken = Measure(**json.loads(report.read_text()))
+    return taken if until is None else replace(taken, stopping_s=stopping_s)
 
 
 def write_job(room: Path, table: Path, base_url: str, concurrency: int = CONCURRENCY) -> Path:
