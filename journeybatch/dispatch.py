@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import anyio
+import anyio.lowlevel
 import msgspec
 
 from journeybatch.accounted import accounted
@@ -88,7 +89,7 @@ class Dispatch:
 
     async def run(
         self,
-        rounds: Iterator[Iterator[Request]],
+        rounds: Iterator[Iterator[Request] | None],
         client: Client,
         *,
         screen: Screen,
@@ -96,8 +97,8 @@ class Dispatch:
         signals: bool,
     ) -> Ending:
         """Send the requests of all ``rounds``, each begun when the one before is done, until they, the money, the
-        endpoint or the user's patience end, and look at the account. Never raises for these: the ``Ending`` says
-        which."""
+        endpoint or the user's patience end, and look at the account. In the place of a round, None lets everything
+        else have its turn. Never raises for these: the ``Ending`` says which."""
         terms = self.terms
         stack = accounted(
             client.send,
@@ -139,7 +140,10 @@ class Dispatch:
                 try:
                     for requests in rounds:
                         self._too_large = 0
-                        await run_lanes(requests, work, lanes=self.lanes, stop=self._round_is_over)
+                        if requests is None:
+                            await anyio.lowlevel.checkpoint()
+                        else:
+                            await run_lanes(requests, work, lanes=self.lanes, stop=self._round_is_over)
                         if self._over:
                             break
                 except RunStopped as stop:

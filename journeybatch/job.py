@@ -5,7 +5,7 @@ All that is cheap to check is checked here, before a directory is made or a row 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +36,7 @@ from journeybatch.register import NAME as REGISTER
 from journeybatch.register import Terms, opened
 from journeybatch.results import check_collisions, result_columns
 from journeybatch.spec import JobSpec, variants
-from journeybatch.standing import Standing, stand
+from journeybatch.standing import Standing, drained, stand_by_parts
 from journeybatch.states import Policy
 from journeybatch.survey import Survey
 from journeybatch.ways import Tier, Way, named, parameters_of
@@ -153,10 +153,16 @@ class Job(msgspec.Struct, frozen=True):
 
     def stand(self, history: History, surveyed: Survey, now: float | None = None) -> Standing:
         """Where each row stands; ``now`` (Unix seconds) for a run that may begin."""
+        return drained(self.stand_by_parts(history, surveyed, now))
+
+    def stand_by_parts(
+        self, history: History, surveyed: Survey, now: float | None = None
+    ) -> Generator[None, None, Standing]:
+        """The same, with a pause after each part of the rows."""
         spec = self.spec
         bound = self.bound(history, surveyed)
         policy = Policy(spec.rules, self.tries, spec.retry.on_unknown, self.since(history, now), bound)
-        return stand(history, surveyed, self.ask.steps, policy, [len(way.tiers) - 1 for way in self.ways])
+        return stand_by_parts(history, surveyed, self.ask.steps, policy, [len(way.tiers) - 1 for way in self.ways])
 
     def decisions(self, history: History, surveyed: Survey) -> list[Decided]:
         """What measurements have decided for this job."""

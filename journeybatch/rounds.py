@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import chain
 
 from journeybatch.calibration import choose_size, decide, look, pilot_of, singles, trial_requests, tried
@@ -57,15 +57,16 @@ def terms_of(job: Job, options: Options, tuning: Tuning) -> Terms:
     )
 
 
-def rounds(ready: Prepared, deed: Dispatch) -> Iterator[Iterator[Request]]:
+def rounds(ready: Prepared, deed: Dispatch) -> Iterator[Iterator[Request] | None]:
     """What is to be asked, and once that is done, what is then to be asked: rows that their pack missed, that could
     not be read, that go up. Each round asks in smaller packs, or for the last time, or higher up, so there is an end.
+    None is a pause: to look at ten million rows takes half a minute, and a signal is to be heard meanwhile.
     """
     history, job = ready.journal.history, ready.job
     wanted = ready.plan.wanted
     if job.rows(history) is None:
         yield from _pilot(ready, deed)
-        wanted = _look(ready, deed).wanted
+        wanted = (yield from _look(ready, deed)).wanted
     while any(rows.any() for rows in wanted):
         deed.more = False
         yield chain.from_iterable(
@@ -74,15 +75,15 @@ def rounds(ready: Prepared, deed: Dispatch) -> Iterator[Iterator[Request]]:
         )
         if not deed.more:
             return
-        wanted = _look(ready, deed).wanted
+        wanted = (yield from _look(ready, deed)).wanted
 
 
-def _look(ready: Prepared, deed: Dispatch) -> Standing:
+def _look(ready: Prepared, deed: Dispatch) -> Generator[None, None, Standing]:
     """Where the rows stand after a round; what can be decided by then is decided."""
     history, job, numbers = ready.journal.history, ready.job, deed.numbers
     for entry in decide(job, history, ready.surveyed, ready.journal.path, time.time()):
         ready.journal.write(entry)
-    standing = job.stand(history, ready.surveyed)
+    standing = yield from job.stand_by_parts(history, ready.surveyed)
     give_up_lost(ready, standing)
     counts = count(standing.table, history)
     numbers.answered, numbers.failed = counts.answered, counts.failed
@@ -90,10 +91,10 @@ def _look(ready: Prepared, deed: Dispatch) -> Standing:
     return standing
 
 
-def _pilot(ready: Prepared, deed: Dispatch) -> Iterator[Iterator[Request]]:
+def _pilot(ready: Prepared, deed: Dispatch) -> Iterator[Iterator[Request] | None]:
     """Ask a sample of the rows alone, then in packs of growing sizes, as long as the answers agree."""
     history, job, surveyed = ready.journal.history, ready.job, ready.surveyed
-    standing = job.stand(history, surveyed)
+    standing = yield from job.stand_by_parts(history, surveyed)
     pilot = pilot_of(job, history, surveyed, standing)
     if pilot is None:
         return

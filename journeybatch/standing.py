@@ -8,7 +8,7 @@ model that gave one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -59,6 +59,23 @@ def stand(
 ) -> Standing:
     """Where each of the survey's rows stands, by what ``history`` tells. ``tops`` has the strongest model's tier of
     each way of asking, where there are several."""
+    return drained(stand_by_parts(history, surveyed, steps, policy, tops))
+
+
+def drained(parts: Generator[None, None, Standing]) -> Standing:
+    """What comes of it in the end."""
+    while True:
+        try:
+            next(parts)
+        except StopIteration as end:
+            found: Standing = end.value
+            return found
+
+
+def stand_by_parts(
+    history: History, surveyed: Survey, steps: Sequence[Step], policy: Policy, tops: Sequence[int] = ()
+) -> Generator[None, None, Standing]:
+    """``stand``, with a pause after each part of the rows, in which something else may be done."""
     states, several = states_of(history, policy), len(tops) > 1
     top, words = _tops(surveyed, tops or [steps[-1].tier]), history.attempts.words
     shared = [sharing(keys, states) for keys in surveyed.steps]
@@ -71,6 +88,7 @@ def stand(
         table.append(facts)
         parts.append(part)
         used.append(reached)
+        yield
     if several:
         table = _apart(table, surveyed, states, _joined(used), Scroll(history.directory))
     climbed = zip(*(part.climbed for part in parts), strict=True)

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from collections.abc import Generator
+from typing import Any
 
 import httpx
 import polars as pl
+import pytest
 from conftest import Flow
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from parrot import Items, Parrot
+from test_dispatch import heeding_signals
 
+from journeybatch import conclusion, standing
 from journeybatch.audit import audit
+from journeybatch.job import Job
 from journeybatch.rounds import sharers
+from journeybatch.standing import Standing
 from journeybatch.survey import Survey
 
 MOODS = {"fields": {"mood": ["good", "bad"]}}
@@ -88,3 +97,37 @@ def test_whatever_a_server_does_a_run_ends_and_every_book_agrees(flow, steps, pa
     credits = report.summary["credits"]
     assert credits["spent"] <= parrot.billed <= credits["spent"] + credits["unknown_max"]
     assert flow.results()["jb_credits"].sum() == credits["spent"]
+
+
+def test_a_signal_is_heard_while_all_rows_are_looked_at(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    stand_by_parts = Job.stand_by_parts
+
+    def signalled(*given: Any) -> Generator[None, None, Standing]:
+        at_work = len(parrot.bill) > 0
+        parts = stand_by_parts(*given)
+        while True:
+            try:
+                next(parts)
+            except StopIteration as end:
+                found: Standing = end.value
+                return found
+            if at_work:
+                looked.append(len(looked))
+                if len(looked) == 2:
+                    os.kill(os.getpid(), signal.SIGTERM)
+            yield
+
+    flow.write([f"thing {n}" for n in range(40)])
+    parrot = Parrot(lambda *_: "no mood at all")
+    keys = {"answer": MOODS | {"on_invalid": "ask_again"}, "limits": LOOSE}
+    with monkeypatch.context() as patch:
+        heeding_signals(patch)
+        patch.setattr(standing, "ROWS", 1)
+        patch.setattr(conclusion, "LOOKED_AT", 0)
+        patch.setattr(Job, "stand_by_parts", signalled)
+        report = flow.run({"transport": parrot}, **keys)
+    assert (report.exit_code, report.summary["rows"]["pending"], parrot.billed) == (143, 40, 40)
+    assert 2 <= len(looked) < 10, "nobody waits until all are looked at"
+    assert flow.run({"transport": parrot}, **keys).exit_code == 1
+    assert parrot.billed == 120, "each is asked three times, as without the signal"
