@@ -75,10 +75,14 @@ def drained(parts: Generator[None, None, Standing]) -> Standing:
 def stand_by_parts(
     history: History, surveyed: Survey, steps: Sequence[Step], policy: Policy, tops: Sequence[int] = ()
 ) -> Generator[None, None, Standing]:
-    """``stand``, with a pause after each part of the rows, in which something else may be done."""
+    """``stand``, with a pause after each part of the rows, and some before, in which something else may be done."""
     states, several = states_of(history, policy), len(tops) > 1
+    yield
     top, words = _tops(surveyed, tops or [steps[-1].tier]), history.attempts.words
-    shared = [sharing(keys, states) for keys in surveyed.steps]
+    shared = []
+    for keys in surveyed.steps:
+        shared.append(sharing(keys, states))
+        yield
     if not several:
         states = states.drop("key")  # which is a third of it
     table, parts, used = Scroll(history.directory), [], []
