@@ -40,6 +40,9 @@ from journeybatch.verdict import DECLINED, ERRORS, INVALID, MISSED, READABLE, RE
 LATE_S = (0.0, 0.5, 1.5)
 """Waits before each reading of the balance at the end, as long as it lacks charges: 2 s in all."""
 
+LOOK_S = 5.0
+"""Between two looks at the clock on the wall, which may be set, or go on while the machine sleeps."""
+
 
 class Terms(msgspec.Struct, frozen=True):
     """How requests are sent: what the spec says, the ``reader`` of replies, and the seed's ``rng``.
@@ -74,6 +77,7 @@ class Dispatch:
         self.journal, self.ledger, self.numbers, self.terms = journal, ledger, numbers, terms
         self.lanes = Lanes(terms.concurrency.most)
         self.limiter = Limiter(terms.concurrency, requests_per_minute=terms.limits.requests_per_minute, rng=terms.rng)
+        self.limiter.closing = ledger.close
         self.ending = Ending()
         self.more = False
         self.trial = False
@@ -257,7 +261,9 @@ class Dispatch:
 
     async def _watch_clock(self, left_s: float, scope: anyio.CancelScope) -> None:
         """At the deadline dispatching stops; what is in flight is paid for and gets a grace."""
-        await anyio.sleep(left_s)
+        while left_s > 0:
+            await anyio.sleep(min(left_s, LOOK_S))
+            left_s = (self.until or 0.0) - time.time()
         self._pass_deadline()
         await end_after(LAST_S, scope)
 

@@ -7,6 +7,8 @@ committed never exceeds the cap, whatever happens next.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import anyio
 
 from journeybatch.daybook import Daybook
@@ -29,6 +31,7 @@ class Ledger:
         self.unknown = unknown
         self.reserved = 0
         self._settled: anyio.Event | None = None  # made by who waits for one
+        self._closed: Callable[[], Exception] | None = None
 
     def fits(self, price: Price) -> bool:
         """Whether another attempt at this price stays within the cap."""
@@ -41,18 +44,26 @@ class Ledger:
         Raises:
             BudgetReached: the cap leaves no room, and nothing in flight can make any.
             DiskFull: the daybook cannot be read or written.
+            Whatever ``close`` was given.
         """
         while (day := self._admitted_on(price)) is None:
             if not self.reserved:
                 raise BudgetReached(self._reached(price))
             self._settled = self._settled or anyio.Event()
             await self._settled.wait()
+            if self._closed is not None:
+                raise self._closed()
         self.reserved += price.most
         return day
 
     def recap(self, cap: int | None) -> None:
         """From now on ``cap`` counts. One below what is spent stops the next reservation; what is reserved stands."""
         self.cap = cap
+        self._wake()
+
+    def close(self, reason: Callable[[], Exception]) -> None:
+        """Let nobody have what they wait for: they raise a ``reason``. Nothing new is sent, though room be made."""
+        self._closed = reason
         self._wake()
 
     def _admitted_on(self, price: Price) -> int | None:

@@ -8,6 +8,7 @@ from fresh: what began before the breaker last changed says nothing about now.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from journeybatch.breaker import Breaker
 from journeybatch.canary import Canary, Rejections
@@ -30,7 +31,7 @@ NEVER = float("inf")
 
 
 class Limiter:
-    """Admission for one run against one endpoint, with no more than ``concurrency`` in flight at a time."""
+    """Admission for one run, at most ``concurrency`` at a time. ``closing`` hears why nobody is let in any more."""
 
     def __init__(self, concurrency: InFlight, *, requests_per_minute: int | None = None, rng: random.Random) -> None:
         self._clock = clock()
@@ -49,6 +50,7 @@ class Limiter:
         self._succeeded = False
         self._ramp_until = 0.0
         self._closed = False
+        self.closing: Callable[[Callable[[], Exception]], None] = lambda _: None
         self._free = False  # nothing but the window has to be asked
 
     @property
@@ -263,7 +265,8 @@ class Limiter:
     def _close(self, reason: JourneybatchError) -> None:
         self._closed = True
         self._look()
-        self._turns.close(lambda: type(reason)(*reason.args))
+        self._turns.close(again := lambda: type(reason)(*reason.args))
+        self.closing(again)
 
     def _look(self) -> None:
         quiet = self._pause.until is None and not self._breaker.open and self._pace is None

@@ -232,6 +232,64 @@ def test_a_request_that_waits_for_its_turn_when_the_run_is_stopped_is_not_sent(
     assert (report.exit_code, parrot.billed) == (130, 1)
 
 
+class Turning(EmulatorTransport):
+    """Answers two requests; the third, which takes the cap's last credit, ends as ``what`` says, and costs nothing."""
+
+    def __init__(self, emulator: Emulator, what: Callable[[], httpx.Response | None]) -> None:
+        super().__init__(emulator)
+        self.what, self.seen = what, 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method != "POST":
+            return await super().handle_async_request(request)
+        self.seen += 1
+        if self.seen < 3:
+            return await super().handle_async_request(request)
+        answer = self.what()
+        await anyio.sleep(0.05)
+        return answer or httpx.Response(500, json={"error": {"message": "no charge"}})
+
+
+@pytest.mark.parametrize("why", ["a signal", "a stop"])
+def test_who_waits_for_room_under_the_cap_when_the_run_is_stopped_is_not_sent(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """Each end without a charge makes room for one that waits."""
+    heeding_signals(monkeypatch)
+
+    def what() -> httpx.Response | None:
+        if why == "a signal":
+            os.kill(os.getpid(), signal.SIGINT)
+            return None
+        return httpx.Response(401, json={"error": {"message": "revoked"}})
+
+    turning = Turning(flow.emulator, what)
+    limits = {"credits": 3, "failures": "100%"}
+    report = flow.run({"transport": turning}, concurrency=6, limits=limits, retry={"attempts": 1})
+    assert report.summary["stopped_by"] == ("signal" if why == "a signal" else "auth")
+    assert turning.seen == 3
+    assert report.summary["requests"]["sent"] == 3
+
+
+def test_a_deadline_that_passes_while_the_machine_sleeps_is_passed(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "LOOK_S", 0.02)
+    slept = [0.0]
+    real = time.time
+    monkeypatch.setattr("journeybatch.preparation.moment", lambda clock, now: now + 3600)
+    monkeypatch.setattr(time, "time", lambda: real() + slept[0])
+    flow.emulator = Emulator(faults=Faults(latency=Uniform(0.02, 0.02)))
+    flow.write([f"thing {n}" for n in range(200)])
+
+    class Sleeping(EmulatorTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            slept[0] = 7200.0 if len(flow.emulator.attempts) > 5 else 0.0
+            return await super().handle_async_request(request)
+
+    report = flow.run({"transport": Sleeping(flow.emulator)}, concurrency=2, limits={"deadline": "05:00"})
+    assert (report.exit_code, report.summary["stopped_by"]) == (3, "deadline")
+    assert 6 <= report.summary["rows"]["answered"] < 60
+
+
 def test_a_deadline_leaves_those_who_wait_for_their_turn_to_the_next_run(
     flow: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -358,6 +358,27 @@ async def test_a_reservation_that_is_cancelled_while_it_waits_leaves_no_trace():
 
 
 @pytest.mark.anyio
+async def test_who_waits_for_room_when_the_ledger_is_closed_gets_none_though_there_be_some():
+    ledger, ends = Ledger(2), []
+    await ledger.reserve(Price(2, 2))
+
+    async def wait():
+        try:
+            await ledger.reserve(ONE)
+        except LookupError as end:
+            ends.append(end)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(wait)
+        await anyio.sleep(1)
+        ledger.close(LookupError)
+        ledger.settle(Price(2, 2), "free")
+    assert len(ends) == 3
+    assert (ledger.spent, ledger.unknown, ledger.reserved) == (0, 0, 0)
+
+
+@pytest.mark.anyio
 async def test_a_cancellation_that_meets_the_wake_up_leaves_no_trace():
     ledger = Ledger(1)
     await ledger.reserve(ONE)
