@@ -22,7 +22,10 @@ HELD = 64 * 2**20
 
 @contextmanager
 def mapped(path: Path) -> Iterator[memoryview]:
-    """The bytes of a journal, mapped and not copied; empty for an empty file."""
+    """The bytes of a journal, mapped and not copied; empty for an empty file, or where there is none."""
+    if not path.exists():
+        yield memoryview(b"")
+        return
     with path.open("rb") as file:
         size = file.seek(0, 2)
         if not size:
@@ -105,7 +108,8 @@ def _id_of(buffer: memoryview, path: Path) -> bytes:
 
 
 def received(buffer: memoryview, history: History, attempt: int) -> Received:
-    """The reply to an attempt that ``history`` tells of, which has one, out of the mapped journal.
+    """The reply to an attempt that ``history`` tells of, which has one, out of the mapped journal, or from whoever
+    lends it, as long as it is yet to be written there.
 
     Raises:
         DiskFull: it does not stand there any more.
@@ -113,6 +117,8 @@ def received(buffer: memoryview, history: History, attempt: int) -> Received:
             nothing in the new one.
     """
     offset = history.attempts.offset[attempt]
+    if not offset and (lent := history.lender(attempt)) is not None:
+        return lent
     frame = unpack(buffer, offset)
     if frame is None or frame[1] != history.frames_id:
         if (first := unpack(buffer, 0)) is not None and first[1] != history.frames_id:

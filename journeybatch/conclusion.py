@@ -33,8 +33,8 @@ from journeybatch.survey import Survey
 from journeybatch.views import Known, write_views
 
 LOOKED_AT = 300_000
-"""Rows (times the steps of asking) that are looked at within a second, after a signal, too. Of more, the summary says
-what the sending counted."""
+"""Rows (times the steps of asking), or attempts, that are looked at within a second, after a signal, too. Of more, the
+summary says what the sending counted."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -66,13 +66,14 @@ def _conclude(ready: Prepared, ending: Ending) -> Report:
     counts, hindsight = msgspec.structs.replace(ready.counts, **ending.rows), None
     try:
         history = _history(journal)
-        standing = None if ending.signal and _many(ready.surveyed) else _settled(ready, ending, history)
+        standing = None if ending.signal and _many(history, ready.surveyed) else _settled(ready, ending, history)
         if standing is not None:
             counts = count(standing.table, history)
             if not counts.pending and isinstance(ending.stop, DeadlinePassed):
                 ending.stop = None  # what was in flight was all there was
-            if not counts.pending and history.runs and history.runs[-1].finished_at is None:
-                journal.write(Finished(history.runs[-1].number, time.time()))
+        known_to_be_done = not counts.pending and (standing is not None or len(ready.surveyed.steps) == 1)
+        if known_to_be_done and history.runs and history.runs[-1].finished_at is None:
+            journal.write(Finished(history.runs[-1].number, time.time()))
         journal.flush()
         if standing is not None and ending.signal is None:
             hindsight = look_back(history, ready.run, ready.surveyed, standing, ready.job.asks)
@@ -107,9 +108,9 @@ def _conclude(ready: Prepared, ending: Ending) -> Report:
     return Report(exit_code_of(counts, ending), summary, spec.output, _message(ending))
 
 
-def _many(surveyed: Survey) -> bool:
+def _many(history: History, surveyed: Survey) -> bool:
     """Whether to look at all rows would take longer than whoever sent a signal has to wait."""
-    return surveyed.rows * len(surveyed.steps) > LOOKED_AT
+    return max(surveyed.rows * len(surveyed.steps), len(history.attempts)) > LOOKED_AT
 
 
 def _settled(ready: Prepared, ending: Ending, history: History) -> Standing:

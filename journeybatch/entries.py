@@ -7,6 +7,7 @@ entry, with a default, so that older journals stay readable.
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -126,6 +127,12 @@ class Borrowed(Entry, frozen=True, tag=9):
     body: bytes
     latency_s: float
     at: float
+
+    @property
+    def mark(self) -> tuple[bytes, int, int]:
+        """What the reply is known by. Copies of a directory that went on by themselves have one id, and the same
+        numbers for other requests: their keys tell them apart."""
+        return blake2b(self.journal + self.keys, digest_size=8).digest(), self.request, self.attempt
 
     def received(self) -> Received:
         """The reply as it stands in its own journal."""

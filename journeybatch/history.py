@@ -5,7 +5,7 @@ The same history serves the resume, the results, ``status`` and ``verify``: one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from journeybatch.attempts import BORROWED, CHARGES, SETTLED, UNSENT, Attempts, Marked, Run
@@ -51,6 +51,7 @@ class History:
     ``trials`` are keys asked only to compare, with the keys that ask the same in earnest; ``tried_from`` is the first
     attempt that may have asked one. ``decided`` has what was decided by measurement, by what it is and rests on;
     ``delivered``, by sink, which results were there last; ``tuned`` is what was last chosen for a run at work.
+    ``lender`` gives the reply to an attempt whose reply is lent and yet to be written, and of others None.
     """
 
     def __init__(self, directory: Path | None = None) -> None:
@@ -82,7 +83,8 @@ class History:
         self._readings: dict[bytes, int] = {b"": 0}
         self._borrowed: dict[tuple[bytes, int, int], int] = {}
         self._origins: dict[int, bytes] = {}
-        self._places: Places | None = None
+        self._places = Places(self.attempts)
+        self.lender: Callable[[int], Received | None] = lambda _: None
 
     @property
     def run(self) -> Run | None:
@@ -134,7 +136,7 @@ class History:
         elif isinstance(entry, Decided | Delivered | Tuned):
             self._note(entry)
         elif isinstance(entry, Reread):
-            if (index := self._at(entry.offset)) is not None:
+            if (index := self._places.attempt_at(entry.offset)) is not None:
                 self.read_again(index, entry.reading, entry.codes, entry.senses)
         elif isinstance(entry, Borrowed):
             self._borrow(entry, offset)
@@ -183,23 +185,19 @@ class History:
 
     def read_at(self, offset: int) -> tuple[bytes, bytes]:
         """The codes and senses of the reply that stands at ``offset``, as an entry holds them."""
-        index = self._at(offset)
+        index = self._places.attempt_at(offset)
         return (b"", b"") if index is None else self.attempts.verdicts(index)
 
-    def take_over(self, entry: Borrowed, reading: bytes, codes: bytes, senses: bytes) -> None:
-        """Take in a reply that is yet to be written down, as it reads."""
+    def take_over(self, entry: Borrowed, reading: bytes, codes: bytes, senses: bytes) -> int:
+        """Take in a reply that is yet to be written down, as it reads. Returns the attempt's index."""
         self._borrow(entry, 0)
-        index = self._borrowed[entry.journal, entry.request, entry.attempt]
+        index = self._borrowed[entry.mark]
         self.read_again(index, reading, codes, senses)
+        return index
 
     def reopen(self) -> None:
         """Forget what failed; replies that could not be read count from here on. The journal has yet to be told."""
         self.given_up, self.reopened, self.as_told = {}, len(self.attempts), False
-
-    def _at(self, offset: int) -> int | None:
-        if self._places is None:
-            self._places = Places(self.attempts)
-        return self._places.attempt_at(offset)
 
     def _miss_of(self, index: int, codes: bytes) -> None:
         for miss, fewer in ((MISSED, FEWER), (UNFIT, len(codes))):
@@ -213,10 +211,10 @@ class History:
 
     def _borrow(self, entry: Borrowed, offset: int) -> None:
         a = self.attempts
-        mark = (entry.journal, entry.request, entry.attempt)
+        mark = entry.mark
         if (known := self._borrowed.get(mark)) is not None:  # nothing is taken over twice
             a.offset[known] = offset
-            self._placed(offset, known)
+            self._places.place(offset, known)
             return
         index = self._borrowed[mark] = self._add(
             Intent(entry.request, entry.attempt, entry.keys, entry.model, 0, 0, entry.at)
@@ -226,11 +224,7 @@ class History:
         a.charge[index], a.error[index] = SETTLED, BORROWED
         a.asked[index] = a.read[index] = -1
         self._origins[index] = entry.journal
-        self._placed(offset, index)
-
-    def _placed(self, offset: int, index: int) -> None:
-        if self._places is not None and offset:  # else it is yet to be written
-            self._places.place(offset, index)
+        self._places.place(offset, index)
 
     def _add(self, intent: Intent) -> int:
         run = self.runs[-1].number if self.runs else 1
@@ -272,7 +266,7 @@ class History:
             index = self._intend(entry.intent())
         page, place = self.attempts.changing(index)
         page.offset[place], page.status[place], page.latency_s[place] = offset, entry.status, entry.latency_s
-        self._placed(offset, index)
+        self._places.place(offset, index)
         self.emulated = self.emulated or "x-journeybatch-emulator" in entry.headers
 
     def _settle(self, entry: Settled) -> None:

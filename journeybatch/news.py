@@ -3,15 +3,15 @@ directories, what was decided, and that failures are forgotten."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from journeybatch.entries import Decided, Reopened, Reread
+from journeybatch.entries import Decided, Received, Reopened, Reread
 from journeybatch.journal import Journal
-from journeybatch.reuse import Library, Loan
+from journeybatch.reuse import Library, Loans
 
-AT_ONCE = 1024
+AT_ONCE = 256
 """Entries that are given to the file together; all of them would be as much memory as the answers of a table."""
 
 
@@ -19,33 +19,38 @@ class News(msgspec.Struct):
     """``reread``: the attempts whose reply came to something new; ``loans`` from a ``library`` (None: there is none);
     ``entries`` as they are. The history has taken in all of it."""
 
+    loans: Loans
     reread: Sequence[int] = ()
     library: Library | None = None
-    loans: Sequence[Loan] = ()
     entries: Sequence[Decided | Reopened] = ()
 
     def __bool__(self) -> bool:
         return bool(self.reread or self.loans or self.entries)
 
-    def close(self) -> None:
-        """Let go of the library."""
-        if self.library is not None:
-            self.library.close()
+    def reply(self, attempt: int) -> Received | None:
+        """The reply to the history's ``attempt``, if it is lent."""
+        loan = self.loans.to(attempt)
+        return None if loan is None or self.library is None else self.library.reply(loan)
 
 
-def tell(news: News, journal: Journal, reading: bytes) -> None:
-    """Write all that is new, as the replies are read in this way. Raises DiskFull."""
+def tell(news: News, journal: Journal, reading: bytes) -> Iterator[None]:
+    """Write all that is new, as the replies are read in this way, with a pause after each few entries. Raises DiskFull,
+    and what ``Library`` does. Then it is forgotten here."""
     history = journal.history
     for number, index in enumerate(news.reread, 1):
         add = journal.append if number % AT_ONCE else journal.write
         add(Reread(history.attempts.offset[index], reading, *history.attempts.verdicts(index)))
-        journal.check()
-    if news.library is not None:
-        for loan in news.loans:
-            offset = journal.write(news.library.entry(loan))
-            journal.append(Reread(offset, reading, *history.read_at(offset)))
+        if number % AT_ONCE == 0:
             journal.check()
-    for entry in news.entries:
-        journal.append(entry)
+            yield
+    for number, entry in enumerate(news.library.entries(news.loans) if news.library else (), 1):
+        offset = journal.write(entry)
+        journal.append(Reread(offset, reading, *history.read_at(offset)))
+        journal.check()
+        if number % AT_ONCE == 0:
+            yield
+    for said in news.entries:
+        journal.append(said)
     journal.flush()
-    news.close()
+    history.lender = lambda _: None
+    news.reread, news.loans, news.library = (), Loans(), None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from journeybatch.progress import Screen
 from journeybatch.reading import Rereading, reread
 from journeybatch.reconciliation import credits_text
 from journeybatch.results import Counts, count
-from journeybatch.reuse import Library, Loan
+from journeybatch.reuse import Library, Loans
 from journeybatch.spec import JobSpec
 from journeybatch.standing import Standing
 from journeybatch.summary import read_summary, write_json, write_text
@@ -90,7 +90,7 @@ def plan_only(spec: JobSpec, world: World, options: Options) -> tuple[Job, Plan,
     now = time.time()
     _read_again(job, history, options)
     surveyed = job.survey()
-    _take_over(job, history, surveyed, now).close()
+    _take_over(job, history, surveyed, now)
     decide(job, history, surveyed, spec.output / NAME, now)
     return job, plan_job(job, surveyed, history, now), surveyed, history
 
@@ -187,9 +187,10 @@ def _keep_summary(directory: Path, run: int) -> None:
         write_json(folder / f"{number}.json", earlier)
 
 
-def begin(ready: Prepared) -> None:
-    """Begin the run, or carry on the one that is not finished, by writing so into the journal, with all the news. A
-    finished directory with nothing to ask stays as it is. Raises DiskFull."""
+def begin(ready: Prepared) -> Iterator[None]:
+    """Begin the run, or carry on the one that is not finished, by writing so into the journal, with all the news, of
+    which there may be millions: None is a pause. A finished directory with nothing to ask stays as it is. Raises
+    DiskFull, and OutputError or RunLocked where answers of other directories cannot be had any more."""
     job, journal = ready.job, ready.journal
     history = journal.history
     began, reading = history.began, job.reader.identity
@@ -197,7 +198,7 @@ def begin(ready: Prepared) -> None:
         spec = job.spec
         emulated = spec.api.kind == "emulator"
         journal.write(Began(ready.run, spec.name, job.ask.text, emulated, spec.api.bills_errors, ready.at, reading))
-    tell(ready.news, journal, reading)
+    yield from tell(ready.news, journal, reading)
     path = job.spec.output / "summaries"
     try:
         _keep_summary(job.spec.output, ready.run)
@@ -224,17 +225,19 @@ def _number(history: History, planned: Plan) -> int:
 def _take_over(job: Job, history: History, surveyed: Survey, now: float) -> News:
     """Take answers of other directories into ``history``. Returns what a journal is to be told of them."""
     if not job.spec.reuse:
-        return News()
+        return News(Loans())
     library: Library | None = None
-    loans: list[Loan] = []
+    loans = Loans()
     for keys in surveyed.steps:  # what one step's answer does not settle may be settled by the next one's
         pending = job.stand(history, surveyed, now).facts["status"] == "pending"
         wanted = keys.filter(pending).drop_nulls().unique(maintain_order=True)
         if wanted.is_empty():  # what was taken over is ours: the other directories may be gone
             break
         library = library or Library(directory for directory in job.spec.reuse if directory != job.spec.output)
-        loans += library.lend(wanted, job.reader, job.since(history, now) or 0.0, history)
-    return News(library=library, loans=loans)
+        library.lend(wanted, job.reader, job.since(history, now) or 0.0, history, loans)
+    news = News(loans, library=library)
+    history.lender = news.reply
+    return news
 
 
 def _ask_about_damage(journal: Journal, planned: Plan, options: Options) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 import anyio
+import anyio.lowlevel
 
 from journeybatch.bookmark import forget
 from journeybatch.client import Client
@@ -56,7 +57,8 @@ async def dispatch(ready: Prepared, world: World, options: Options) -> Ending:
         balance = await balance_of(client)
         check_balance(ready, balance, options)
         with daybook_of(ready.job.daybook, ready.job.spec.limits.credits_per_day) as day:
-            begin(ready)
+            for _ in begin(ready):
+                await anyio.lowlevel.checkpoint()  # a Ctrl-C is heard here
             return await _send(ready, client, options, balance, day)
 
 
@@ -90,7 +92,8 @@ def run(spec: JobSpec, world: World, options: Options) -> Report:
 
 
 def _nothing_to_send(ready: Prepared) -> Ending:
-    begin(ready)
+    for _ in begin(ready):
+        pass
     return Ending()
 
 

@@ -15,7 +15,7 @@ from journeybatch.errors import Unanswered
 from journeybatch.history import History
 from journeybatch.journal import open_journal
 
-NOT_TOLD = {"directory", "size", "marked", "attempts", "as_told", "_places"}
+NOT_TOLD = {"directory", "size", "marked", "attempts", "as_told", "_places", "lender"}
 """What a history is besides what the journal told it."""
 FAULTS = Faults(statuses={500: 0.1, 400: 0.05}, truncate=0.1, prose=0.2, pack_drop=0.1, seed=3)
 LABELS = {"answer": {"fields": {"label": ["good", "bad"], "score": "integer", "because": "string"}}}

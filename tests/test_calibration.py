@@ -187,6 +187,25 @@ def guaranteed(flow: Flow, rows: int = 900, every: int = 3, **keys: Any) -> dict
     } | keys
 
 
+def test_a_bound_is_found_by_answers_that_another_directory_lends(flow: Flow) -> None:
+    models, job = Models(), guaranteed(flow)
+    own = ("escalate", "guarantee", "target", "credits")
+    cheap = {key: value for key, value in job.items() if key not in own} | {"model": "deepseek-chat"}
+    flow.output = flow.path / "cheap"
+    assert flow.run({"transport": models}, **cheap).exit_code == 0
+    flow.output = flow.path / "out"
+    lent = job | {"reuse": [str(flow.path / "cheap")]}
+    planned = api.plan(flow.job(**lent))
+    before = models.billed
+    assert flow.run({"transport": models}, **lent).exit_code == 0
+    went_up = flow.results().filter(pl.col("jb_model") == "gpt-4o").height
+    assert planned.requests == went_up == (models.billed - before) / 4 > 0
+    flow.output = flow.path / "alone"
+    assert flow.run({"transport": Models()}, **job).exit_code == 0
+    assert flow.results().filter(pl.col("jb_model") == "gpt-4o").height == went_up
+    assert flow.balanced()
+
+
 def test_the_bound_keeps_the_guarantee_and_rows_below_it_go_up(flow: Flow) -> None:
     models = Models()
     assert flow.run({"transport": models}, **guaranteed(flow)).exit_code == 0

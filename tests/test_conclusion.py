@@ -88,7 +88,7 @@ def test_after_a_signal_the_rows_are_those_that_the_sending_counted(
     assert flow.balanced()
 
 
-def test_a_signal_with_the_last_reply_leaves_the_end_to_the_next_run(
+def test_a_signal_with_the_last_reply_leaves_the_tables_to_the_next_run(
     flow: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -96,6 +96,7 @@ def test_a_signal_with_the_last_reply_leaves_the_end_to_the_next_run(
         patch.setattr(conclusion, "LOOKED_AT", 0)
         report = flow.run({"transport": Stopping(EmulatorTransport(flow.emulator), 12)}, concurrency=1)
     assert (report.exit_code, report.summary["rows"]["answered"]) == (143, 12)
+    assert report.summary["finished_at"] is not None, "the next night begins a run of its own, with a cap of its own"
     assert not report.results.exists()
     report = flow.run()
     assert (report.exit_code, report.summary["rows"]["answered"], flow.emulator.billed) == (0, 12, 12)

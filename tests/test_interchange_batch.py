@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from openai import OpenAI
 from openai.types.chat import ChatCompletion
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
+from parrot import Parrot
 from pydantic import TypeAdapter
 
 from journeybatch.emulator import Emulator
@@ -81,6 +82,23 @@ def test_rows_without_an_answer_have_an_error_and_a_file_of_their_own(flow: Flow
     assert all(told["response"] is None and told["error"]["code"] == "pending" for told in others)
     assert call("batch", "export", flow.output, "--to", good).code == 0
     assert len(good.read_text().splitlines()) == 12
+
+
+def test_an_answer_that_was_taken_over_hides_no_reply_of_the_same_name(flow: Flow, call: Call) -> None:
+    def ask(output: str, texts: list[str], **keys: Any) -> None:
+        flow.output = flow.path / output
+        flow.write(texts)
+        assert flow.run({"transport": parrot}, **keys).exit_code == 0
+
+    parrot = Parrot()
+    ask("other", ["four", "five"])
+    ask("own", ["one", "two"])
+    ask("own", ["one", "two", "four", "five"], reuse=[str(flow.path / "other")])
+    to = flow.path / "lines.jsonl"
+    assert call("batch", "export", flow.output, "--to", to).code == 0
+    bodies = [json.loads(told)["response"]["body"] for told in to.read_text().splitlines()]
+    said = [body["choices"][0]["message"]["content"] for body in bodies]
+    assert said == [f"heard Say something about {text}" for text in ("one", "two", "four", "five")]
 
 
 def test_a_row_of_a_pack_gets_a_completion_made_of_its_text(flow: Flow, call: Call) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+from conftest import Flow
+from parrot import Parrot
 from test_reuse import A, B, C, directory
 
 from journeybatch import news
@@ -17,13 +22,19 @@ from journeybatch.history import History
 from journeybatch.journal import Journal, open_journal
 from journeybatch.news import News, tell
 from journeybatch.reading import PLAIN
-from journeybatch.reuse import Library
+from journeybatch.reuse import Library, Loans
 from journeybatch.verdict import ANSWERED, INVALID
 
 
 def borrowed(other: Path, keys: list[bytes], to: History) -> News:
-    library = Library([other])
-    return News(library=library, loans=list(library.lend(pl.Series(keys, dtype=pl.Binary), PLAIN, 0.0, to)))
+    library, loans = Library([other]), Loans()
+    library.lend(pl.Series(keys, dtype=pl.Binary), PLAIN, 0.0, to, loans)
+    return News(loans, library=library)
+
+
+def write(news: News, journal: Journal, reading: bytes) -> int:
+    """Tells it; how many pauses there were."""
+    return sum(1 for _ in tell(news, journal, reading))
 
 
 def key(number: int) -> bytes:
@@ -37,7 +48,7 @@ def test_what_was_taken_over_is_what_the_journal_tells(tmp_path: Path, first: li
     for entry in first:
         journal.append(entry)
     told = borrowed(other, [A, B, C], journal.history)
-    tell(told, journal, PLAIN.identity)
+    write(told, journal, PLAIN.identity)
     journal.close()
     known, read = journal.history, read_history(tmp_path / "own" / "journal")
     assert read.attempts.table().equals(known.attempts.table())
@@ -56,7 +67,7 @@ def test_what_reads_otherwise_is_what_the_journal_tells(tmp_path: Path, monkeypa
     )
     for index in range(35):
         journal.history.read_again(index, b"anew", bytes([INVALID if index % 3 else ANSWERED]), b"")
-    tell(News(reread=range(35), entries=[Reopened(9.0)]), journal, b"anew")
+    assert write(News(Loans(), reread=range(35), entries=[Reopened(9.0)]), journal, b"anew") == 3
     assert max(waiting) == 10, "they reach the file ten at a time"
     journal.close()
     read = read_history(own / "journal")
@@ -72,12 +83,13 @@ def test_answers_of_another_directory_are_never_in_memory_together(tmp_path: Pat
     tracemalloc.start()
     try:
         told = borrowed(other, [key(n) for n in range(number)], journal.history)
-        tell(told, journal, PLAIN.identity)
+        write(told, journal, PLAIN.identity)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
         journal.close()
-    assert len(told.loans) == number
+    assert len(journal.history.attempts) == number
+    assert len(told.loans) == 0
     assert peak < size * number / 4
 
 
@@ -93,6 +105,33 @@ def test_a_full_disk_ends_the_telling_at_once(tmp_path: Path, monkeypatch: pytes
 
     with monkeypatch.context() as patch, pytest.raises(DiskFull, match="No space left"):
         patch.setattr("os.write", full)
-        tell(told, journal, PLAIN.identity)
+        write(told, journal, PLAIN.identity)
     assert len(tries) == 2, "once, and once more with the ballast's room"
     journal.close()
+
+
+def test_a_ctrl_c_is_heard_while_much_is_told_and_the_next_run_carries_on(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries, told = Library.entries, []
+    parrot = Parrot()
+    flow.output = flow.path / "other"
+    flow.run({"transport": parrot})
+    flow.output = flow.path / "own"
+    flow.write([f"thing {n}" for n in range(13)])  # one is left to ask
+
+    def interrupted(self: Library, loans: Any) -> Any:
+        for entry in entries(self, loans):
+            told.append(entry)
+            if len(told) == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield entry
+
+    keys = {"reuse": [str(flow.path / "other")]}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(news, "AT_ONCE", 1)
+        patch.setattr(Library, "entries", interrupted)
+        flow.run({"transport": parrot}, **keys)
+    assert 3 <= len(told) < 12
+    assert (flow.run({"transport": parrot}, **keys).exit_code, parrot.billed) == (0, 13)
+    assert flow.summary()["rows"]["reused"] == 12

@@ -20,6 +20,7 @@ def test_a_reply_is_found_where_it_was_placed_last_and_nowhere_else(first, later
         attempts.add(1, Intent(number, 1, bytes(16), "m", 1, 1, 0.0), 0)
         attempts.offset[number] = offset
     places, expected = Places(attempts), {at: number for number, at in enumerate(first) if at >= 0}
+    places.attempt_at(0)
     for offset, index in later:
         places.place(offset, index)
         expected[offset] = index

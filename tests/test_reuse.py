@@ -11,12 +11,12 @@ import pytest
 
 from journeybatch.answers import fields_contract
 from journeybatch.entries import Began, Intent, Received, Settled
-from journeybatch.errors import OutputError
+from journeybatch.errors import DiskFull, OutputError, RunLocked
 from journeybatch.history import History
 from journeybatch.items import token
 from journeybatch.journal import Journal, open_journal
 from journeybatch.reading import PLAIN, Reader
-from journeybatch.reuse import Library
+from journeybatch.reuse import Library, Loans
 from journeybatch.verdict import ANSWERED
 
 A, B, C = (bytes([letter]) * 16 for letter in b"abc")
@@ -48,8 +48,9 @@ def directory(path: Path, *replies: tuple[list[bytes], dict[bytes, object]]) -> 
 
 def lent(library: Library, keys: list[bytes], to: History, since: float = 0.0, reader: Reader = PLAIN) -> list[int]:
     """Which requests were lent."""
-    wanted = pl.Series(keys, dtype=pl.Binary)
-    return [library.entry(loan).request for loan in library.lend(wanted, reader, since, to)]
+    loans = Loans()
+    library.lend(pl.Series(keys, dtype=pl.Binary), reader, since, to, loans)
+    return [entry.request for entry in library.entries(loans)]
 
 
 def test_a_reply_is_lent_once_for_all_the_keys_it_answers(tmp_path: Path) -> None:
@@ -89,15 +90,56 @@ def test_a_directory_without_a_journal_is_named(tmp_path: Path) -> None:
         Library([tmp_path])
 
 
-@pytest.mark.parametrize("fate", ["taken away", "written anew"])
-def test_what_was_lent_can_be_had_whatever_becomes_of_its_directory(tmp_path: Path, fate: str) -> None:
+@pytest.mark.parametrize(
+    ("fate", "error", "said"),
+    [("taken away", OutputError, "has been taken away"), ("written anew", RunLocked, "written its journal anew")],
+)
+def test_a_directory_that_changes_while_it_lends_is_named_and_lends_nothing_wrong(
+    tmp_path: Path, fate: str, error: type[Exception], said: str
+) -> None:
     other = directory(tmp_path / "o", ([A], {A: "a"}), ([B, C], {B: "b", C: "c"}))
-    library = Library([other])
-    loans = list(library.lend(pl.Series([C, A], dtype=pl.Binary), PLAIN, 0.0, History()))
+    library, loans = Library([other]), Loans()
+    library.lend(pl.Series([C, A], dtype=pl.Binary), PLAIN, 0.0, History(), loans)
+    assert len(loans) == 2
     shutil.rmtree(other)
     if fate == "written anew":
         directory(other, ([C], {C: "other"}), ([A], {A: "other"}))
-    entries = [library.entry(loan) for loan in loans]
-    assert [entry.keys for entry in entries] == [B + C, A]
-    assert all(b"other" not in entry.body for entry in entries)
-    library.close()
+    with pytest.raises(error, match=f"reuse: {other}: .*{said}"):
+        next(library.entries(loans))
+
+
+def test_copies_of_a_directory_lend_what_each_of_them_asked(tmp_path: Path) -> None:
+    """They have one id, and gave the same number to different prompts."""
+    one = directory(tmp_path / "one", ([A], {A: "a"}))
+    two = Path(shutil.copytree(one, tmp_path / "two"))
+    for path, key, said in ((one, B, "b"), (two, C, "c")):
+        journal = open_journal(path)
+        replied(journal, [key], {key: said})
+        journal.close()
+    library, own, loans = Library([one, two]), History(), Loans()
+    library.lend(pl.Series([A, B, C], dtype=pl.Binary), PLAIN, 0.0, own, loans)
+    texts = {entry.keys: json.loads(entry.body)["choices"][0]["message"]["content"] for entry in library.entries(loans)}
+    assert texts == {A: "a", B: "b", C: "c"}
+    assert [own.attempts.keys_of(i) for i in range(len(own.attempts))] == [[A], [B], [C]]
+
+
+def test_a_reply_that_is_damaged_makes_the_lender_s_bookmark_forgotten(tmp_path: Path) -> None:
+    other = directory(tmp_path / "o", ([A], {A: "a"}))
+    library, loans = Library([other]), Loans()
+    library.lend(pl.Series([A], dtype=pl.Binary), PLAIN, 0.0, History(), loans)
+    data = bytearray((other / "journal").read_bytes())
+    data[data.index(b'"a"')] ^= 1
+    (other / "journal").write_bytes(data)
+    (other / "bookmark.bin").touch()
+    with pytest.raises(DiskFull, match="damaged"):
+        list(library.entries(loans))
+    assert not (other / "bookmark.bin").exists()
+
+
+def test_no_descriptor_is_held_for_a_directory_that_lends(tmp_path: Path) -> None:
+    others = [directory(tmp_path / f"{n}", ([bytes([n]) * 16], {bytes([n]) * 16: "a"})) for n in range(30)]
+    before = len(list(Path("/dev/fd").iterdir()))
+    library, loans = Library(others), Loans()
+    library.lend(pl.Series([bytes([n]) * 16 for n in range(30)], dtype=pl.Binary), PLAIN, 0.0, History(), loans)
+    assert len(loans) == 30
+    assert len(list(Path("/dev/fd").iterdir())) <= before

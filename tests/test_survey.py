@@ -377,8 +377,11 @@ def test_a_run_hands_over_what_it_found_before_it_sends(grown: Flow, monkeypatch
     """So that one that is killed is carried on quickly."""
     seen = []
     begin = preparation.begin
-    monkeypatch.setattr(
-        "journeybatch.runner.begin", lambda ready: (begin(ready), seen.append((grown.output / NAME).exists()))
-    )
+
+    def begun(ready):
+        yield from begin(ready)
+        seen.append((grown.output / NAME).exists())
+
+    monkeypatch.setattr("journeybatch.runner.begin", begun)
     grown.run()
     assert seen == [True]

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from journeybatch.archive import mapped, received
-from journeybatch.attempts import SETTLED, request_name
+from journeybatch.attempts import BORROWED, SETTLED, request_name
 from journeybatch.entries import Received
 from journeybatch.errors import TableError
 from journeybatch.history import History
@@ -78,9 +78,11 @@ def id_column(results: Path) -> str:
 
 
 def _replies(history: History) -> dict[str, int]:
-    """The attempt that brought each request's reply, by the request's name."""
+    """The attempt that brought each request's reply, by the request's name. Those of other directories have names of
+    their own there."""
     a = history.attempts
-    return {request_name(a.request[i]): i for i in range(len(a)) if a.charge[i] == SETTLED and a.offset[i] >= 0}
+    whole = (i for i in range(len(a)) if a.charge[i] == SETTLED and a.offset[i] >= 0 and a.error[i] != BORROWED)
+    return {request_name(a.request[i]): i for i in whole}
 
 
 def _told(row: Mapping[str, Any], entry: Received | None, alone: bool, journal: bytes) -> Told:
