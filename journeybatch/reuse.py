@@ -68,6 +68,7 @@ class Library:
 
     def __init__(self, directories: Iterable[Path]) -> None:
         self._shelves: list[tuple[Path, History]] = []
+        self._read = 0  # bytes since memory was given back
         for directory in directories:
             if not (directory / NAME).exists():
                 raise OutputError(f"reuse: {directory}: there is no journal here; name the output directory of a job")
@@ -100,14 +101,9 @@ class Library:
     def entries(self, loans: Iterable[Loan]) -> Iterator[Borrowed]:
         """What a journal is told of ``loans``, one by one. Raises what ``lend`` does."""
         for shelf, of_it in groupby(loans, key=lambda loan: loan.shelf):
-            read = 0
             with self._opened(shelf) as journal:
                 for loan in of_it:
-                    yield (entry := self._entry(journal, loan))
-                    read += len(entry.body)
-                    if read > HELD:
-                        let_go(journal)
-                        read = 0
+                    yield self._entry(journal, loan)
 
     def reply(self, loan: Loan) -> Received:
         """A reply as it stands in its own journal. Raises what ``lend`` does."""
@@ -127,6 +123,10 @@ class Library:
     def _entry(self, journal: memoryview, loan: Loan) -> Borrowed:
         _, history = self._shelves[loan.shelf]
         a, entry = history.attempts, received(journal, history, loan.attempt)
+        self._read += len(entry.body)
+        if self._read > HELD:
+            let_go(journal)
+            self._read = 0
         return Borrowed(
             history.origin(loan.attempt),
             entry.request,
