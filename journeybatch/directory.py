@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -57,14 +58,12 @@ def open_directory(directory: Path, job: str, *, fresh: bool = False) -> Journal
 
 def discard_if_unused(journal: Journal) -> None:
     """Close a journal; take it away again if nothing was ever written, so that a job that could not begin leaves
-    nothing behind."""
-    journal.close()
+    nothing behind. It goes while its lock is held: a moment later it may be another run's."""
     if journal.sequence == 0:
-        journal.path.unlink(missing_ok=True)
-        try:
+        with suppress(OSError):  # something else lives there
+            journal.close(before=journal.path.unlink)
             journal.path.parent.rmdir()
-        except OSError:
-            return  # something else lives there
+    journal.close()
 
 
 def _began(directory: Path) -> Began | None:

@@ -1,14 +1,19 @@
-"""What a killed run left: its unsettled replies mean what they would have meant had it lived."""
+"""An output directory between runs: what a killed one left, and whose it is from one moment to the next."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from conftest import Flow
 from parrot import Parrot
 
-from journeybatch import entries, frames
+from journeybatch import entries, frames, journal
+from journeybatch.directory import discard_if_unused
+from journeybatch.errors import RunLocked
+from journeybatch.journal import BALLAST, Journal, open_journal
 
 DECLINED = "I'm sorry, but I can't help with that."
 
@@ -33,3 +38,30 @@ def test_a_reply_that_declines_is_one_too_where_a_kill_came_before_its_settlemen
     again = flow.run({"transport": parrot}, **keys)
     assert (again.exit_code, again.summary["rows"]) == (0, whole.summary["rows"])
     assert flow.results()["response"].to_list() == (["gladly"] if isinstance(model, list) else [DECLINED])
+
+
+def test_a_run_that_never_began_takes_away_no_journal_of_a_run_that_comes_as_it_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unused, rivals, close = open_journal(tmp_path), list[Journal](), os.close
+
+    def come() -> None:
+        with suppress(RunLocked):
+            rivals.append(open_journal(tmp_path))
+
+    def closing(fd: int) -> None:
+        leaves = os.path.samestat(os.fstat(fd), locked)
+        if leaves:
+            monkeypatch.undo()
+            come()
+        close(fd)
+        if leaves:
+            come()
+
+    locked = os.fstat(unused.fd)
+    monkeypatch.setattr(journal.os, "close", closing)
+    discard_if_unused(unused)
+    (rival,) = rivals
+    assert os.path.samestat(os.fstat(rival.fd), (tmp_path / "journal").stat())
+    assert (tmp_path / BALLAST).exists()
+    rival.close()
