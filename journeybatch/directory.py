@@ -10,9 +10,9 @@ from pathlib import Path
 
 from journeybatch.archive import mapped, read_began, read_history, received
 from journeybatch.daybook import DAYBOOK
-from journeybatch.disk import sync_directory
+from journeybatch.disk import NO_ROOM, sync_directory
 from journeybatch.entries import Began, Settled
-from journeybatch.errors import ApiFailure, Charge, OutputError
+from journeybatch.errors import ApiFailure, Charge, DiskFull, OutputError
 from journeybatch.history import History
 from journeybatch.journal import BALLAST, NAME, Journal, open_journal
 from journeybatch.ledger import charged
@@ -23,6 +23,11 @@ from journeybatch.wire import judge
 
 EVALUATION = "evaluation.json"
 """What an evaluation came to, where the job compares variants."""
+
+_OR_BY_HAND = (
+    "where it is a mount point, as a volume of a container is, give the job an `output` below it; or move all but the "
+    "ledger of the day (credits-per-day*) into a folder inside it by hand, and run without --fresh"
+)
 
 
 def read_directory(directory: Path, job: str) -> History:
@@ -44,10 +49,16 @@ def open_directory(directory: Path, job: str, *, fresh: bool = False, daybooks: 
     stay: a day is a day.
 
     Raises:
-        OutputError, RunLocked, DiskFull: see ``open_journal``.
+        OutputError, RunLocked, DiskFull: see ``open_journal``; or there is no room beside it, as at a mount point.
     """
     if fresh and (directory / NAME).exists():
-        _move_aside(directory, job, [*directory.glob(f"{DAYBOOK}*"), *daybooks])
+        try:
+            _move_aside(directory, job, [*directory.glob(f"{DAYBOOK}*"), *daybooks])
+        except OSError as error:
+            why = f"{directory}: its files cannot be moved into a directory beside it: {error.strerror}"
+            if error.errno in NO_ROOM:
+                raise DiskFull(f"{why}; nothing was sent: make room (or mend the disk), and run again") from None
+            raise OutputError(f"{why}; {_OR_BY_HAND}") from None
     _check_owner(directory, job, _began(directory))
     journal = open_journal(directory)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -11,8 +12,8 @@ from conftest import Flow
 from parrot import Parrot
 
 from journeybatch import entries, frames, journal
-from journeybatch.directory import discard_if_unused
-from journeybatch.errors import RunLocked
+from journeybatch.directory import discard_if_unused, open_directory
+from journeybatch.errors import OutputError, RunLocked
 from journeybatch.journal import BALLAST, Journal, open_journal
 
 DECLINED = "I'm sorry, but I can't help with that."
@@ -65,3 +66,35 @@ def test_a_run_that_never_began_takes_away_no_journal_of_a_run_that_comes_as_it_
     assert os.path.samestat(os.fstat(rival.fd), (tmp_path / "journal").stat())
     assert (tmp_path / BALLAST).exists()
     rival.close()
+
+
+# -- starting over ------------------------------------------------------------------------------------------------
+
+
+def test_a_directory_that_has_no_room_beside_it_cannot_be_started_over_and_says_what_can_be_done(flow: Flow) -> None:
+    output = flow.path / ("long" * 63)  # the name and a time are longer than any may be
+    assert flow.run(output=str(output)).exit_code == 0
+    with pytest.raises(OutputError, match=r"beside it: File name too long; .* mount point.* by hand"):
+        flow.run({"fresh": True}, output=str(output))
+    assert flow.run(output=str(output)).exit_code == 0
+    assert flow.emulator.billed == 12
+
+
+@pytest.mark.parametrize("fails", range(4))
+def test_what_was_moved_comes_back_where_not_all_can_be(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch, fails: int
+) -> None:
+    flow.run()
+    before, rename = sorted(flow.path.rglob("*")), Path.rename
+    moved = iter(range(fails))
+
+    def once(path: Path, to: Path) -> Path:
+        if next(moved, None) is None:
+            monkeypatch.undo()
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))  # as out of a mount point
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", once)
+    with pytest.raises(OutputError, match="mount point"):
+        open_directory(flow.output, "flow", fresh=True)
+    assert sorted(flow.path.rglob("*")) == before
