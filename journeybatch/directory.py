@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 
 from journeybatch.archive import mapped, read_began, read_history, received
 from journeybatch.daybook import DAYBOOK
+from journeybatch.disk import NO_ROOM, sync_directory
 from journeybatch.entries import Began, Settled
-from journeybatch.errors import ApiFailure, Charge, OutputError
+from journeybatch.errors import ApiFailure, Charge, DiskFull, OutputError
 from journeybatch.history import History
 from journeybatch.journal import BALLAST, NAME, Journal, open_journal
 from journeybatch.ledger import charged
@@ -19,6 +23,11 @@ from journeybatch.wire import judge
 
 EVALUATION = "evaluation.json"
 """What an evaluation came to, where the job compares variants."""
+
+_OR_BY_HAND = (
+    "where it is a mount point, as a volume of a container is, give the job an `output` below it; or move all but the "
+    "ledger of the day (credits-per-day*) into a folder inside it by hand, and run without --fresh"
+)
 
 
 def read_directory(directory: Path, job: str) -> History:
@@ -33,21 +42,27 @@ def read_directory(directory: Path, job: str) -> History:
     return history
 
 
-def open_directory(directory: Path, job: str, *, fresh: bool = False) -> Journal:
+def open_directory(directory: Path, job: str, *, fresh: bool = False, daybooks: Iterable[Path] = ()) -> Journal:
     """Lock ``directory`` for a run of ``job``, recover its journal, and settle what a killed run left unsettled.
 
-    With ``fresh`` the old directory is moved beside it first. What the day has cost so far stays: a day is a day.
+    With ``fresh`` what is in it is moved into a directory beside it first. ``daybooks``, and those of the usual name,
+    stay: a day is a day.
 
     Raises:
-        OutputError, RunLocked, DiskFull: see ``open_journal``.
+        OutputError, RunLocked, DiskFull: see ``open_journal``; or there is no room beside it, as at a mount point.
     """
-    beside = _move_aside(directory, job) if fresh and (directory / NAME).exists() else None
+    if fresh and (directory / NAME).exists():
+        try:
+            _move_aside(directory, job, [*directory.glob(f"{DAYBOOK}*"), *daybooks])
+        except OSError as error:
+            why = f"{directory}: its files cannot be moved into a directory beside it: {error.strerror}"
+            if error.errno in NO_ROOM:
+                raise DiskFull(f"{why}; nothing was sent: make room (or mend the disk), and run again") from None
+            raise OutputError(f"{why}; {_OR_BY_HAND}") from None
     _check_owner(directory, job, _began(directory))
     journal = open_journal(directory)
     try:
         _check_owner(directory, job, journal.history.began)  # before there was a lock, it was anybody's
-        for daybook in beside.glob(f"{DAYBOOK}*") if beside else ():
-            daybook.rename(directory / daybook.name)
         _settle_left_over(journal)
     except BaseException:
         journal.close()
@@ -57,14 +72,12 @@ def open_directory(directory: Path, job: str, *, fresh: bool = False) -> Journal
 
 def discard_if_unused(journal: Journal) -> None:
     """Close a journal; take it away again if nothing was ever written, so that a job that could not begin leaves
-    nothing behind."""
-    journal.close()
+    nothing behind. It goes while its lock is held: a moment later it may be another run's."""
     if journal.sequence == 0:
-        journal.path.unlink(missing_ok=True)
-        try:
+        with suppress(OSError):  # something else lives there
+            journal.close(before=journal.path.unlink)
             journal.path.parent.rmdir()
-        except OSError:
-            return  # something else lives there
+    journal.close()
 
 
 def _began(directory: Path) -> Began | None:
@@ -81,22 +94,65 @@ def _check_owner(directory: Path, job: str, began: Began | None) -> None:
         raise OutputError(f"{directory}: has a results.parquet but no journal of ours; choose another `output`")
 
 
-def _move_aside(directory: Path, job: str) -> Path:
-    """Rename ``directory`` while its lock is held, so that no run is moved from under its process. Returns where it
-    is now."""
+def _move_aside(directory: Path, job: str, daybooks: list[Path]) -> None:
+    """Move what is in ``directory`` into a new one beside it, while its lock is held, so that no run is moved from
+    under its process.
+
+    The directory itself stays, and so do ``daybooks``: at no instant could another process, or the next one after a
+    kill, find a day without its file. The journal goes last and at once: until then the old run is the one that
+    ``run`` carries on, for nothing.
+    """
     _check_owner(directory, job, _began(directory))
-    journal = open_journal(directory)
-    try:
-        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        names = (
-            directory.with_name(f"{directory.name}.{stamp}{end}") for end in ("", *(f".{n}" for n in range(2, 99)))
-        )
-        beside = next(name for name in names if not name.exists())
-        directory.rename(beside)
-    finally:
-        journal.close()
-    (beside / BALLAST).unlink(missing_ok=True)
-    return beside
+    with closing(open_journal(directory)) as journal:
+        here, moved = directory.resolve(), list[tuple[Path, Path]]()
+        beside = _make_beside(here)
+        try:
+            for each in _movable(here, _and_above([journal.path, here / BALLAST, *daybooks])):
+                to = beside / each.relative_to(here)
+                moved.append((each, to))
+                to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                each.rename(to)
+            for folder in (beside, beside.parent, here):
+                sync_directory(folder)
+            journal.close(before=lambda: journal.path.rename(beside / NAME))
+        except BaseException:
+            for each, to in moved if journal.fd >= 0 else ():
+                with suppress(OSError):
+                    to.rename(each)
+            with suppress(OSError):
+                beside.rmdir()
+            raise
+
+
+def _make_beside(here: Path) -> Path:
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    for end in ("", *(f".{n}" for n in range(2, 99))):
+        with suppress(FileExistsError):
+            beside = here.with_name(f"{here.name}.{stamp}{end}")
+            beside.mkdir(mode=0o700)
+            return beside
+    raise OutputError(f"{here}: too many directories were moved aside within this second; try again")
+
+
+def _movable(folder: Path, staying: set[tuple[int, int]]) -> list[Path]:
+    """All in ``folder``; of a directory in it that holds something that stays, what is in that."""
+    found: list[Path] = []
+    for each in sorted(folder.iterdir()):
+        if _identity(each) not in staying:
+            found.append(each)
+        elif each.is_dir() and not each.is_symlink():
+            found += _movable(each, staying)
+    return found
+
+
+def _and_above(files: list[Path]) -> set[tuple[int, int]]:
+    """The identities of those ``files`` that are there, and of all they lie in: whatever names and links lead there."""
+    return {_identity(each) for file in files for each in (file, *file.parents) if os.path.lexists(each)}
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    told = path.stat() if path.exists() else path.lstat()
+    return told.st_dev, told.st_ino
 
 
 def _settle_left_over(journal: Journal) -> None:

@@ -118,9 +118,8 @@ class Job(msgspec.Struct, frozen=True):
 
     @property
     def daybook(self) -> Path:
-        """Where the credits of the day are counted. Those of the emulator are not real, and are counted beside it."""
-        path = Path(self.spec.limits.day_ledger or self.spec.output / DAYBOOK)
-        return path.with_name(f"{path.name}.emulator") if self.spec.api.kind == "emulator" else path
+        """Where the credits of the day are counted."""
+        return daybooks_of(self.spec)[self.spec.api.kind == "emulator"]
 
     def left_today(self, now: float) -> int | None:
         """What the cap by the day leaves for the UTC day of ``now`` (Unix seconds); None without one. Raises
@@ -279,6 +278,12 @@ def bind(
     if spec.priority is not None:
         check_priority(spec.priority, schema)
     return job
+
+
+def daybooks_of(spec: JobSpec) -> tuple[Path, Path]:
+    """Where the credits of the day are counted; and beside it those of the emulator, which are not real."""
+    path = Path(spec.limits.day_ledger or spec.output / DAYBOOK)
+    return path, path.with_name(f"{path.name}.emulator")
 
 
 def price_of(spec: JobSpec, world: World, model: str) -> Price:

@@ -146,8 +146,9 @@ class Journal:
                 self._fail(error)
         self.check()
 
-    def close(self) -> None:
-        """Flush what is left and give the lock back, once. Raises nothing: ``broken`` tells if the disk refused."""
+    def close(self, before: Callable[[], object] = lambda: None) -> None:
+        """Flush what is left and give the lock back, once; ``before`` that, while the file is ours, it may be taken
+        away. Raises nothing but what that raises: ``broken`` tells if the disk refused."""
         if self.fd < 0:
             return
         try:
@@ -156,7 +157,10 @@ class Journal:
         finally:
             _drop_ballast(self.path.parent)
             fd, self.fd = self.fd, -1
-            os.close(fd)
+            try:
+                before()
+            finally:
+                os.close(fd)
 
     def _write_all(self) -> int:
         self._write_buffer()

@@ -22,7 +22,7 @@ from journeybatch.errors import DiskFull, Unanswered
 from journeybatch.foresight import edit_of, plan_job
 from journeybatch.history import History
 from journeybatch.intake import SPOOLED, loaded, spool, spools
-from journeybatch.job import Job, World, bind, endpoint_of
+from journeybatch.job import Job, World, bind, daybooks_of, endpoint_of
 from journeybatch.journal import NAME, Journal
 from journeybatch.loading import dump
 from journeybatch.news import News, tell
@@ -126,7 +126,7 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
         check_telemetry()
     if not spools(spec.input):
         bind(spec, world, limit=options.limit)  # what is cheap to check is checked before a directory is made
-    journal = open_directory(spec.output, spec.name, fresh=options.fresh)
+    journal = open_directory(spec.output, spec.name, fresh=options.fresh, daybooks=daybooks_of(spec))
     try:
         job = bind(spec, world, limit=options.limit, path=_spool(spec, world))
         check_sinks(spec.sinks, job.columns, world.environ, job.frames)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -20,7 +22,7 @@ from journeybatch import api, connection, dispatch, reading
 from journeybatch.daybook import DAY_S, DAYBOOK, open_daybook, taken_today
 from journeybatch.emulator import Emulator, Faults, read_bill
 from journeybatch.emulator.transport import EmulatorTransport
-from journeybatch.errors import OutputError, Unanswered
+from journeybatch.errors import JourneybatchError, OutputError, Unanswered
 from journeybatch.verdict import INVALID, Verdict
 
 Call = Callable[..., SimpleNamespace]
@@ -71,6 +73,50 @@ def test_a_job_alone_counts_in_its_own_directory_and_starting_over_does_not_rese
     assert taken_today(flow.output / DAYBOOK, time.time()) == 12
     report = flow.run({"fresh": True}, limits=limits)
     assert (report.exit_code, flow.emulator.billed) == (3, 15)
+
+
+@pytest.mark.parametrize("name", ["today", "days/today", "away/today", "linked"])
+def test_starting_over_does_not_reset_the_day_wherever_in_the_directory_it_is_counted(flow: Flow, name: str) -> None:
+    day, elsewhere = flow.output / name, flow.path / "elsewhere"
+    for folder in (elsewhere, flow.output / "days"):
+        folder.mkdir(parents=True)
+    (flow.output / "away").symlink_to(elsewhere)
+    (flow.output / "linked").symlink_to(elsewhere / "day")
+    (flow.output / "days" / "notes").write_text("mine")
+    limits = {"credits_per_day": 15, "day_ledger": str(day)}
+    assert flow.run(limits=limits).exit_code == 0
+    file = day.stat()
+    report = flow.run({"fresh": True}, limits=limits)
+    assert (report.exit_code, flow.emulator.billed, taken_today(day, time.time())) == (3, 15, 15)
+    assert os.path.samestat(day.stat(), file)
+    (beside,) = flow.path.glob("out.*")
+    assert (beside / "days" / "notes").read_text() == "mine"
+    assert not (flow.output / "days" / "notes").exists()
+
+
+def test_a_kill_at_any_step_of_starting_over_costs_neither_the_day_nor_an_answer(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits, rename = {"credits_per_day": 15}, Path.rename
+    flow.run({"limit": 5}, limits=limits)
+    flow.run(limits=limits)
+    day, steps = (flow.output / DAYBOOK).stat(), iter(range(100))
+    for lived in steps:
+        left = iter(range(lived))
+
+        def killed(path: Path, to: Path, left: Iterator[int] = left) -> Path:
+            assert os.path.samestat((flow.output / DAYBOOK).stat(), day), "another process may look at any time"
+            if next(left, None) is None:
+                raise OSError(errno.EIO, "a process that is gone renames no more, back neither")
+            return rename(path, to)
+
+        with monkeypatch.context() as patch, suppress(OSError, JourneybatchError):
+            patch.setattr(Path, "rename", killed)
+            assert flow.run({"fresh": True}, limits=limits).exit_code == 3
+            break
+        assert (flow.run(limits=limits).exit_code, flow.emulator.billed) == (0, 12)
+        assert flow.balanced()
+    assert (next(steps) > 5, flow.emulator.billed) == (True, 15)
 
 
 def test_what_yesterday_cost_is_no_matter_today(flow: Flow) -> None:
