@@ -154,9 +154,7 @@ def test_a_table_that_programs_of_another_version_render_otherwise_is_rendered(t
     ask, path = Ask([ONE], ("text",)), tmp_path / NAME
     found = looked(table(), ask, path)
     late = survey.survey([table()], Ask([OTHER], ("text",)))
-    keep(
-        Survey(late.steps, [], found.digests, found.sizes, register=found.register, names=found.names, kept=found.kept)
-    )
+    keep(Survey(late.steps, [], found.digests, found.sizes, register=found.register, kept=found.kept))
     assert path.exists()
     assert told(looked(table(), ask, path)) == told(found)
 
@@ -170,7 +168,7 @@ def doctored(path, found: Survey, rows: tuple[int, int]) -> None:
     places = range(0, len(keys), BLOCK)
     blocks = [rendering.Block([steps[0].slice(at, BLOCK)]) for at in places]
     assert found.register is not None
-    write(path, found.register.terms, zip(found.names, found.sizes, blocks, strict=True))
+    write(path, found.register.terms, zip(found.digests, found.sizes, blocks, strict=True))
 
 
 @pytest.mark.usefixtures("small")
