@@ -8,7 +8,7 @@ blocks of them that the register of an earlier pass knows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import blake2b
 from itertools import accumulate, pairwise
@@ -188,15 +188,15 @@ def again(
         if surveyed.refuted:
             raise _refuted(row)
         if batches >= len(surveyed.sizes):
-            raise _changed(row)
+            raise changed(row)
         if asked is None or asked[batches]:
             if fingerprint(frame) != surveyed.digests[batches]:
-                raise _changed(row)
+                raise changed(row)
             yield row, frame
         batches += 1
         row += frame.height
     if batches != len(surveyed.sizes):
-        raise _changed(row)
+        raise changed(row)
 
 
 def prompts(
@@ -227,7 +227,7 @@ def prompts(
             for place, key in zip(places, known[start : start + AT_ONCE], strict=True):
                 number, messages = row * width + place, rendered[place // samples]
                 if isinstance(messages, TemplateError):
-                    raise _changed(row)
+                    raise changed(row)
                 if kept[row] and ask.key(ask.steps[step], place % width, messages) != key:
                     if surveyed.register is not None:
                         surveyed.register.refute()
@@ -257,11 +257,21 @@ def describe(problems: list[Problem]) -> str:
     return "\n".join([f"{rows} cannot be rendered (rows count from 0); nothing was sent:", *lines])
 
 
-def _changed(row: int) -> InputChanged:
+def changed(row: int) -> InputChanged:
+    """What is raised where the input is no longer what was surveyed, from about ``row`` on."""
     return InputChanged(
         f"the input changed while it was being read (at or after row {row}); all replies so far are safe: "
         "run again when it is at rest"
     )
+
+
+@contextmanager
+def reading_again() -> Iterator[None]:
+    """A surveyed table that cannot be read once more has changed. Raises InputChanged."""
+    try:
+        yield
+    except TableError as error:
+        raise InputChanged(f"{error}; all replies so far are safe: run again once that is mended") from None
 
 
 def _refuted(row: int) -> InputChanged:

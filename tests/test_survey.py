@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from itertools import count
 
 import polars as pl
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from journeybatch import preparation, rendering, survey
 from journeybatch.asking import Ask, Subject
 from journeybatch.errors import InputChanged
+from journeybatch.history import History
 from journeybatch.job import World, bind
 from journeybatch.loading import load_job
 from journeybatch.register import NAME, Terms, opened, write
@@ -237,6 +239,18 @@ def grown(flow: Flow, small) -> Flow:
 def kept(flow: Flow, limit: int | None = None, **keys: object) -> list[bool]:
     """Which blocks a first pass would take out of the output directory."""
     return bind(load_job(flow.job(**keys)), World(dict(os.environ)), limit=limit).survey().kept
+
+
+@pytest.mark.parametrize("text", [None, 'id,text\n0,a\n"1,b\n', "id,other\n0,a\n"], ids=["gone", "broken", "others"])
+def test_a_table_that_cannot_be_read_again_stops_the_run_in_peace(grown: Flow, text):
+    """What is in flight may end, then: it is paid for."""
+    job = bind(load_job(grown.job()), World(dict(os.environ)))
+    found = job.survey()
+    grown.table.unlink()
+    if text is not None:
+        grown.table.write_text(text, encoding="utf-8")
+    with pytest.raises(InputChanged, match="all replies so far are safe"):
+        list(job.requests(found, 0, pl.repeat(True, 20, eager=True), History(), count()))
 
 
 def results(flow: Flow) -> pl.DataFrame:
