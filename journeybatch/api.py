@@ -22,6 +22,7 @@ from journeybatch.planning import Plan
 from journeybatch.preparation import Options, plan_only
 from journeybatch.progress import Screen
 from journeybatch.spec import JobSpec
+from journeybatch.table import MOST_ROWS
 
 if TYPE_CHECKING:
     from journeybatch.evaluation.story import Ended
@@ -83,6 +84,8 @@ def _read(job: JobLike, overrides: Mapping[str, Any]) -> tuple[JobSpec, World, O
     given = dict(overrides)
     world = read_world(tuple(given.pop("allow_hosts", ())))
     chosen = {name: given.pop(name) for name in _OPTIONS & set(given)}
+    if (limit := chosen.get("limit")) is not None and not (isinstance(limit, int) and 0 <= limit <= MOST_ROWS):
+        raise SpecError(f"limit: expected a number of rows up to {MOST_ROWS}, found {limit!r}")
     if given.pop("progress", False):
         chosen["screen"] = Screen(sys.stderr, watched="ipykernel" in sys.modules)
     if "max_credits" in given:

@@ -15,7 +15,7 @@ from journeybatch.journal import NAME, locked
 from journeybatch.results import RESULTS
 from journeybatch.statement import REQUESTS
 from journeybatch.summary import read_summary
-from journeybatch.tally import MICRO, tally
+from journeybatch.tally import MICRO, tally, total
 from journeybatch.verdict import READABLE
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _check_credits(history: History) -> list[str]:
     keys = tally(history)
     a = history.attempts
     unkeyed = sum(a.credits[i] for i in range(len(a)) if not a.prompts(i))
-    shared = int(keys["credits"].sum()) + unkeyed * MICRO
+    shared = total(keys["credits"]) + unkeyed * MICRO
     if shared != history.spent * MICRO:
         return [f"ledger: shares come to {shared / MICRO} credits, charges to {history.spent}"]
     return []
@@ -117,7 +117,7 @@ def _check_climb(path: Path, rows: pl.DataFrame, history: History, departed: flo
     answering = [request_name(a.request[i]) for i in whole if not set(READABLE).isdisjoint(a.codes(i))]
     known = pl.col("request").is_in(pl.Series(answering, dtype=pl.String).implode())
     found = _phantoms(path, rows.filter(pl.col("status") == "answered", ~known).height)
-    shared = int(rows["credits"].sum()) + round(departed * MICRO)
+    shared = total(rows["credits"]) + round(departed * MICRO)
     if shared != history.spent * MICRO:
         found.append(f"{path.name}: says {shared / MICRO} credits, the journal {history.spent}; `export` mends that")
     return found

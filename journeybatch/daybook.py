@@ -251,7 +251,10 @@ def _read_line(line: bytes) -> tuple[int, int] | None:
     told = _TEXT.fullmatch(text)
     if len(line) != LINE or checksum != b"%08x\n" % crc32(text) or told is None:
         return None
-    return date.fromisoformat(told[1].decode()).toordinal() - _EPOCH, int(told[2])
+    try:
+        return date.fromisoformat(told[1].decode()).toordinal() - _EPOCH, int(told[2])
+    except ValueError:  # there is no such day
+        return None
 
 
 def _day_of(seconds: float) -> int:

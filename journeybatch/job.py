@@ -206,10 +206,11 @@ class Job(msgspec.Struct, frozen=True):
     ) -> Iterator[Request]:
         """The requests that ask the rows ``wanted`` marks at a step, made as they are pulled, at most ``most`` rows in
         each; the next of ``numbers`` are their ids. Raises InputChanged."""
-        for way, rows in self._in_order(surveyed, wanted):
-            if rows.any():
-                packs = self.sizing(history, most).packs(surveyed, step, self.prompts(surveyed, step, rows))
-                yield from self.compose(packs, step, history, numbers, way)
+        with survey.reading_again():
+            for way, rows in self._in_order(surveyed, wanted):
+                if rows.any():
+                    packs = self.sizing(history, most).packs(surveyed, step, self.prompts(surveyed, step, rows))
+                    yield from self.compose(packs, step, history, numbers, way)
 
     def _in_order(self, surveyed: Survey, wanted: pl.Series) -> Iterator[tuple[int, pl.Series]]:
         """What is ``wanted``, apart for each way, and by the job's priority where it has one."""
@@ -219,7 +220,8 @@ class Job(msgspec.Struct, frozen=True):
 
     def prompts(self, surveyed: Survey, step: int, wanted: pl.Series) -> Iterator[tuple[int, Prompt]]:
         """The prompts that ``wanted`` marks at a step, each with its place among the keys. Raises InputChanged."""
-        return survey.prompts(self.frames, surveyed, self.ask, step, wanted)
+        with survey.reading_again():
+            yield from survey.prompts(self.frames, surveyed, self.ask, step, wanted)
 
     def compose(
         self, packs: Iterable[Sequence[Prompt]], step: int, history: History, numbers: Iterator[int], way: int = 0

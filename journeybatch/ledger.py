@@ -8,6 +8,7 @@ committed never exceeds the cap, whatever happens next.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date, timedelta
 
 import anyio
 
@@ -73,9 +74,10 @@ class Ledger:
 
     def _reached(self, price: Price) -> str:
         if self.day is not None and self.fits(price):
+            today = date(1970, 1, 1) + timedelta(self.day.day)  # by the daybook, which a clock may have set ahead once
             return (
-                f"today's cap of {self.day.cap} credits is reached (limits.credits_per_day, counted in "
-                f"{self.day.path}), and the next request may cost {price.most}; raise it, or run again tomorrow (UTC)"
+                f"the cap of {self.day.cap} credits for {today} (UTC) is reached (limits.credits_per_day, counted in "
+                f"{self.day.path}), and the next request may cost {price.most}; raise it, or run again after that day"
             )
         return (
             f"the cap of {self.cap} credits is reached: {self.spent} spent, {self.unknown} more in doubt, "

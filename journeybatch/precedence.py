@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from journeybatch.errors import TableError
+from journeybatch.survey import changed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,14 +33,22 @@ def check_priority(priority: str, schema: Mapping[str, pl.DataType]) -> None:
 
 def classes(priority: str, frames: Iterable[pl.DataFrame], wanted: pl.Series, width: int) -> Iterator[pl.Series]:
     """The places that ``wanted`` marks, ``width`` to a row, in classes: the highest priority first, null last. More
-    than ten different values are put into ten classes of as many rows. Raises TableError where a cast fails."""
+    than ten different values are put into ten classes of as many rows.
+
+    Raises:
+        TableError: a cast fails.
+        InputChanged: the rows are no longer as many.
+    """
     import polars as pl
 
     expression = pl.sql_expr(priority).cast(pl.Float64).fill_nan(None).fill_null(-float("inf")).alias("priority")
     try:
-        values = pl.concat([frame.select(expression).to_series() for frame in frames])
+        parts = [frame.select(expression).to_series() for frame in frames]
     except pl.exceptions.PolarsError as error:
         raise TableError(f"priority: {priority!r} fails: {str(error).partition(chr(10))[0]}") from None
+    if (rows := sum(map(len, parts))) * width != len(wanted):
+        raise changed(min(rows, len(wanted) // width))
+    values = pl.concat([pl.Series("priority", [], dtype=pl.Float64), *parts])
     if values.n_unique() <= CLASSES:
         rank = values.rank("dense", descending=True) - 1
     else:

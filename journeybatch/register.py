@@ -1,9 +1,10 @@
 """The register: what a first pass found, kept beside the journal, so that the next one need not render the same again.
 
-It is a shortcut and nobody's truth. A block of rows (see ``survey``) is looked up by a fingerprint of its cells, in a
-file that was made with the same ask by the same programs; what is not found there, or not whole, is rendered. So the
-file may be missing, old, torn or foreign, and nothing comes of it but work. Two more looks keep a mistake from being
-believed: the first block that is found is rendered all the same, and so is each prompt before it is sent.
+It is a shortcut and nobody's truth. A block of rows (see ``survey``) is looked up by a fingerprint of its cells (see
+``stamp``), in a file that was made with the same ask by the same programs; what is not found there, or not whole, is
+rendered. So the file may be missing, old, torn or foreign, and nothing comes of it but work. Two more looks keep a
+mistake from being believed: the first block that is found is rendered all the same, and so is each prompt before it is
+sent.
 
 The file, all numbers little-endian: a magic line; the blocks one after another (the keys of each step, 16 bytes each,
 zeros for a key that is none; then, where prompts are packed, the extents); an index (for each block its fingerprint,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 NAME = "register.bin"
-_MAGIC = b"journeybatch register 1\n"
+_MAGIC = b"journeybatch register 2\n"
 _NO_KEY = bytes(KEY_BYTES)
 _EXTENT = Struct("<IQI?")  # characters, head, characters of the head, whether there is a head
 _ENTRY = Struct("<16sI16s")
@@ -166,27 +167,6 @@ def write(path: Path, terms: Terms, blocks: Iterable[tuple[bytes, int, Block]]) 
             index += _ENTRY.pack(name, rows, _digest(data))
         file.write(index)
         file.write(_END.pack(terms.bound, len(index) // _ENTRY.size, _checksum(terms.bound, bytes(index))))
-
-
-def fingerprint(frame: pl.DataFrame, hashes: bytes) -> bytes:
-    """Sixteen bytes that say which cells these are, in which order, of which types and under which names.
-
-    Text and whole numbers go in by polars' ``hashes``, eight bytes a row: two texts have the same one by accident once
-    in 10¹⁹ times. What polars takes for equal and a template does not (0.0 and -0.0, two enums) goes in as a template
-    sees it.
-    """
-    told = blake2b(repr(list(frame.schema.items())).encode("utf-8", "surrogatepass"), digest_size=16)
-    told.update(hashes)
-    for column in frame:
-        if not _told_by_hash(column.dtype):
-            told.update(repr(column.to_list()).encode("utf-8", "surrogatepass"))
-    return told.digest()
-
-
-def _told_by_hash(dtype: pl.DataType) -> bool:
-    import polars as pl
-
-    return dtype.is_integer() or dtype.is_temporal() or dtype in (pl.String, pl.Binary, pl.Boolean, pl.Null)
 
 
 def _pack(block: Block) -> bytes:

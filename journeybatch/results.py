@@ -20,7 +20,7 @@ from journeybatch.reading import Reader
 from journeybatch.records import Completion, Reply
 from journeybatch.scroll import Scroll
 from journeybatch.survey import Survey, again
-from journeybatch.tally import MICRO
+from journeybatch.tally import MICRO, total
 from journeybatch.transcript import VALUE, Line, Transcript, frame_of, line_columns, lines_of, value_names
 from journeybatch.verdict import ERRORS, REFUSED, Verdict
 from journeybatch.wire import judge
@@ -132,7 +132,7 @@ def count(table: Iterable[pl.DataFrame], history: History) -> Counts:
         refused = facts.filter(pl.col("status") == "failed", pl.col("error") == ERRORS[REFUSED])
         found["reused"] += int(answered["again"].sum())
         found["refused"] += refused.height + int(answered["declined"].sum())
-        shared += int(facts["credits"].sum())
+        shared += total(facts["credits"])
     spent = Decimal(history.spent)
     return Counts(**found, spent=spent, departed=spent - _credits(shared))
 

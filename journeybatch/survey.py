@@ -8,7 +8,7 @@ blocks of them that the register of an earlier pass knows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import blake2b
 from itertools import accumulate, pairwise
@@ -19,9 +19,9 @@ import msgspec
 from journeybatch.asking import Ask, Messages
 from journeybatch.errors import InputChanged, TableError, TemplateError
 from journeybatch.records import Prompt
-from journeybatch.register import NAME, Register, fingerprint, write
+from journeybatch.register import NAME, Register, write
 from journeybatch.rendering import Block, Problem, blocks, extents_of, render
-from journeybatch.stamp import hashed
+from journeybatch.stamp import fingerprint
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,28 +43,26 @@ class Labels(msgspec.Struct, frozen=True):
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """All keys of a table in row order, per step of the ask (Binary Series), its problems, and a digest and a size per
-    batch. Each row has ``width`` keys beside each other: for each variant that is compared, one for each of
+    """All keys of a table in row order, per step of the ask (Binary Series), its problems, and a fingerprint and a
+    size per batch. Each row has ``width`` keys beside each other: for each variant that is compared, one for each of
     ``samples``.
 
     ``extents`` tells, per row and variant, the ``characters`` of its last message as they are spelled in a pack, the
     ``head`` (UInt64: a digest of the messages before it; null where the row cannot be packed) and the
     ``head_characters``; None where nobody packs. ``labels`` are None where the job has no target.
 
-    ``kept`` says of each batch whether the ``register`` said its keys; None where there was none to look into, and no
-    ``names``, the fingerprints of batches, either.
+    ``kept`` says of each batch whether the ``register`` said its keys; None where there was none to look into.
     """
 
     steps: list[pl.Series]
     problems: list[Problem]
-    digests: list[int]
+    digests: list[bytes]
     sizes: list[int]
     samples: int = 1
     width: int = 1
     extents: pl.DataFrame | None = None
     labels: Labels | None = None
     register: Register | None = None
-    names: list[bytes] = []
     kept: list[bool] = []
 
     @property
@@ -121,17 +119,16 @@ def survey(
     seen: dict[bytes, int] = {}
     row = 0
     for frame in blocks(frames):
-        hashes, made = hashed(frame), partial(render, frame, ask, row, found.problems, seen, packs=packs)
+        digest, made = fingerprint(frame), partial(render, frame, ask, row, found.problems, seen, packs=packs)
         if register is None:
             block, kept = made(), False
         else:
-            found.names.append(fingerprint(frame, hashes))
-            block, kept = register.look_up(found.names[-1], frame.height, made)
+            block, kept = register.look_up(digest, frame.height, made)
         found.kept.append(kept)
         parts.append(block)
         if target is not None:
             labels.append(_labels(frame[target], row))
-        found.digests.append(_digest(frame, hashes))
+        found.digests.append(digest)
         found.sizes.append(frame.height)
         row += frame.height
     steps = [pl.concat(part.steps[step] for part in parts) for step in range(len(ask.steps))]
@@ -167,9 +164,9 @@ def keep(surveyed: Survey) -> None:
 
     def found() -> Iterator[tuple[bytes, int, Block]]:
         row, ways, extents = 0, width // surveyed.samples, surveyed.extents
-        for name, size in zip(surveyed.names, surveyed.sizes, strict=True):
+        for digest, size in zip(surveyed.digests, surveyed.sizes, strict=True):
             steps = [keys.slice(row * width, size * width) for keys in surveyed.steps]
-            yield name, size, Block(steps, None if extents is None else extents.slice(row * ways, size * ways))
+            yield digest, size, Block(steps, None if extents is None else extents.slice(row * ways, size * ways))
             row += size
 
     with suppress(OSError):
@@ -191,15 +188,15 @@ def again(
         if surveyed.refuted:
             raise _refuted(row)
         if batches >= len(surveyed.sizes):
-            raise _changed(row)
+            raise changed(row)
         if asked is None or asked[batches]:
-            if _digest(frame, hashed(frame)) != surveyed.digests[batches]:
-                raise _changed(row)
+            if fingerprint(frame) != surveyed.digests[batches]:
+                raise changed(row)
             yield row, frame
         batches += 1
         row += frame.height
     if batches != len(surveyed.sizes):
-        raise _changed(row)
+        raise changed(row)
 
 
 def prompts(
@@ -230,7 +227,7 @@ def prompts(
             for place, key in zip(places, known[start : start + AT_ONCE], strict=True):
                 number, messages = row * width + place, rendered[place // samples]
                 if isinstance(messages, TemplateError):
-                    raise _changed(row)
+                    raise changed(row)
                 if kept[row] and ask.key(ask.steps[step], place % width, messages) != key:
                     if surveyed.register is not None:
                         surveyed.register.refute()
@@ -251,13 +248,6 @@ def _rendered(frame: pl.DataFrame, ask: Ask, asked: Iterable[int]) -> Iterator[t
         yield from zip(mine, template.render_batch(some), strict=True)
 
 
-def _digest(frame: pl.DataFrame, hashes: bytes) -> int:
-    """A digest of a frame's cells and their order."""
-    told = blake2b("\0".join(frame.columns).encode(), digest_size=8)
-    told.update(hashes)
-    return int.from_bytes(told.digest(), "big")
-
-
 def describe(problems: list[Problem]) -> str:
     """All problems as one message; the first twenty by row."""
     lines = [f"  row {problem.row}: {problem.message}" for problem in problems[:SHOWN_PROBLEMS]]
@@ -267,11 +257,21 @@ def describe(problems: list[Problem]) -> str:
     return "\n".join([f"{rows} cannot be rendered (rows count from 0); nothing was sent:", *lines])
 
 
-def _changed(row: int) -> InputChanged:
+def changed(row: int) -> InputChanged:
+    """What is raised where the input is no longer what was surveyed, from about ``row`` on."""
     return InputChanged(
         f"the input changed while it was being read (at or after row {row}); all replies so far are safe: "
         "run again when it is at rest"
     )
+
+
+@contextmanager
+def reading_again() -> Iterator[None]:
+    """A surveyed table that cannot be read once more has changed. Raises InputChanged."""
+    try:
+        yield
+    except TableError as error:
+        raise InputChanged(f"{error}; all replies so far are safe: run again once that is mended") from None
 
 
 def _refuted(row: int) -> InputChanged:

@@ -52,6 +52,10 @@ def schema(source: Source) -> dict[str, pl.DataType]:
         return dict(_chosen(source).collect_schema())
 
 
+MOST_ROWS = 2**32 - 1
+"""Rows that can be counted: polars' numbers of rows have 32 bits."""
+
+
 def batches(source: Source, *, limit: int | None = None, rows: int = 10_000, start: int = 0) -> Iterator[pl.DataFrame]:
     """The rows in input order from number ``start`` on, at most ``rows`` at a time; ``limit`` cuts the table off before
     any is left out (and ``where`` before that).

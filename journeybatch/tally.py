@@ -74,7 +74,7 @@ def _come_to(history: History, since: float | None, *, together: bool) -> list[p
     def first(column: pl.Expr, where: pl.Expr) -> pl.Expr:
         return column.filter(where).first() if together else pl.when(where).then(column)
 
-    def total(column: pl.Expr) -> pl.Expr:
+    def added(column: pl.Expr) -> pl.Expr:
         return column.sum() if together else column
 
     def some(column: pl.Expr) -> pl.Expr:
@@ -91,9 +91,9 @@ def _come_to(history: History, since: float | None, *, together: bool) -> list[p
         answered &= pl.col("at") >= since
     doubt = pl.col("doubt") & earnest
     return [
-        total(pl.col("sent").cast(pl.Int32)).alias("attempts"),
-        total(pl.col("credits")),
-        total(pl.col("unknown")),
+        added(pl.col("sent").cast(pl.Int32)).alias("attempts"),
+        added(pl.col("credits")),
+        added(pl.col("unknown")),
         first(pl.col("attempt"), answered).alias("answer"),
         first(pl.col("code"), answered).alias("code"),
         first(pl.col("sense"), answered).alias("sense"),
@@ -101,8 +101,8 @@ def _come_to(history: History, since: float | None, *, together: bool) -> list[p
         last(pl.col("attempt"), earnest).alias("last"),
         some(doubt).alias("doubt"),
         some(doubt & (pl.col("attempt") >= history.reopened)).alias("doubted"),
-        total(whole.cast(pl.Int32)).alias("replies"),
-        total((today & (pl.col("code") == INVALID)).cast(pl.Int32)).alias("invalid"),
+        added(whole.cast(pl.Int32)).alias("replies"),
+        added((today & (pl.col("code") == INVALID)).cast(pl.Int32)).alias("invalid"),
         some(today & (pl.col("code") == REFUSED)).alias("refused"),
         some(today & (pl.col("code") == UNFIT)).alias("unfit"),
     ]
@@ -147,6 +147,13 @@ def _part(credits: pl.Expr) -> pl.Expr:
 
     total, among = credits * MICRO, pl.col("among")
     return total // among + (pl.col("place") < total % among).cast(pl.Int64)
+
+
+def total(micro: pl.Series) -> int:
+    """The sum of micro-credits: of all rows it may be more than the 9.2 × 10¹² credits that an Int64 holds."""
+    import polars as pl
+
+    return int(micro.cast(pl.Int128).sum())
 
 
 class Sharing(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ rest of the run, unless the job itself says something else by then.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from journeybatch.history import History
 from journeybatch.replacement import replacement
 from journeybatch.spec import JobSpec
 
-WISH = "tuning.json"
+_WISH = "tuning-"
 EVERY_S = 0.25
 
 
@@ -53,16 +54,27 @@ def chosen(wish: Tuning, spec: JobSpec, history: History, run: int) -> Tuned:
     return Tuned(run, wish.concurrency or now.concurrency or job[0], credits, *job, time.time())
 
 
-def leave(directory: Path, wish: Tuning) -> None:
-    """Leave a wish for the run at work in ``directory``, in place of one that nobody has heard. Raises OSError."""
-    with replacement(directory / WISH) as temporary:
+def leave(directory: Path, wish: Tuning) -> Path:
+    """Leave a wish for the run at work in ``directory``; where it lies until it is granted. Raises OSError."""
+    path = directory / f"{_WISH}{time.time_ns()}-{os.getpid()}.json"
+    with replacement(path) as temporary:
         temporary.write_bytes(msgspec.json.encode(wish))
+    return path
 
 
-def take_back(directory: Path) -> bool:
-    """Take away a wish; whether there was one."""
+def wishes(directory: Path) -> list[Path]:
+    """Where the wishes lie that nobody has granted, the oldest first. Each is a file of its own, for two people may
+    wish at once."""
     try:
-        (directory / WISH).unlink()
+        return sorted(path for path in directory.iterdir() if path.name.startswith(_WISH))
+    except OSError:
+        return []
+
+
+def take_back(path: Path) -> bool:
+    """Take away a wish; whether it was there."""
+    try:
+        path.unlink()
     except OSError:
         return False
     return True
@@ -71,15 +83,17 @@ def take_back(directory: Path) -> bool:
 async def heed(directory: Path, grant: Callable[[Tuning], Awaitable[None]]) -> None:
     """``grant`` every wish that is left in ``directory``, and then take it away: that is the answer. What was left
     there before is a wish to an earlier process, and counts no more; what is no wish is taken away as well."""
-    take_back(directory)
+    for path in wishes(directory):
+        take_back(path)
     while True:
         await anyio.sleep(EVERY_S)
-        try:
-            wish = msgspec.json.decode((directory / WISH).read_bytes(), type=Tuning)
-        except FileNotFoundError:
-            continue
-        except (OSError, msgspec.MsgspecError):
-            take_back(directory)
-            continue
-        await grant(wish)
-        take_back(directory)
+        for path in wishes(directory):
+            try:
+                wish = msgspec.json.decode(path.read_bytes(), type=Tuning)
+            except FileNotFoundError:
+                continue
+            except (OSError, msgspec.MsgspecError):
+                take_back(path)
+                continue
+            await grant(wish)
+            take_back(path)

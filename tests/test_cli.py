@@ -17,9 +17,10 @@ import polars as pl
 import pytest
 from conftest import KEY, Flow, spawned
 
-from journeybatch import yamlfile
+from journeybatch import plan, yamlfile
 from journeybatch.cli import asking
 from journeybatch.emulator import read_bill
+from journeybatch.errors import SpecError
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = sorted(path.stem for path in (ROOT / "jobs").glob("*.yaml"))
@@ -246,6 +247,18 @@ def test_overrides_reach_the_run(job: Path, call: Call) -> None:
     assert "--max-credits" in said.err
     said = call("run", job, "--json", "--limit", 2, "--output", job.parent / "other", "--set", "limits.credits=5")
     assert (said.code, json.loads(said.out)["rows"]["answered"]) == (0, 2)
+
+
+@pytest.mark.parametrize("number", [5 * 10**9, 10**20])
+def test_more_rows_than_can_be_counted_are_refused_wherever_a_number_of_rows_is_given(job: Path, call: Call, number):
+    output = job.parent / "out"
+    call("run", job, "--quiet", "--output", output)
+    for command in (["plan", job, "--limit"], ["plan", job, "--show"], ["show", output]):
+        said = call(*command, number)
+        assert (said.code, "is not in the range 0<=x<=4294967295" in said.err) == (2, True)
+    with pytest.raises(SpecError, match="limit: expected a number of rows up to 4294967295"):
+        plan(job, limit=number)
+    assert call("plan", job, "--limit", 4294967295).code == 0
 
 
 def test_what_looks_at_a_directory(job: Path, call: Call) -> None:

@@ -12,6 +12,7 @@ import textwrap
 import time
 from collections import Counter
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
@@ -268,6 +269,20 @@ def test_a_line_spoilt_in_either_place_costs_nothing(path):
         path.write_bytes(data)
         assert today(path) == 10
         opened(path, 10)
+
+
+def test_a_line_of_a_day_that_there_is_not_is_spoilt(path):
+    text = b"journeybatch daybook 2026-13-45 7".ljust(LINE - 9)
+    line = text + b"%08x\n" % crc32(text)
+    opened(path).close()
+    path.write_bytes(2 * line)
+    for read in (today, lambda path: opened(path, 10)):
+        with pytest.raises(OutputError, match="damaged"):
+            read(path)
+    path.unlink()
+    spend(opened(path, 10))
+    path.write_bytes(line + path.read_bytes()[LINE:])
+    assert today(path) == 10
 
 
 @pytest.mark.parametrize("data", [b"", bytes(LINE), bytes(2 * LINE), "torn"])

@@ -363,7 +363,7 @@ def test_a_wish_is_granted_while_the_run_is_at_work(
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             if request.method == "POST" and len(flow.emulator.attempts) == 2:
                 leave(flow.output, Tuning(concurrency=3, credits=40))
-            elif len(flow.emulator.attempts) > 2 and not (flow.output / tuning.WISH).exists():
+            elif len(flow.emulator.attempts) > 2 and not tuning.wishes(flow.output):
                 granted.append(flow.summary())
             self.flying += 1
             self.most = max(self.most, self.flying)
@@ -382,7 +382,7 @@ def test_a_wish_is_granted_while_the_run_is_at_work(
     assert "tuned: 3 requests in flight at most, a cap of 40 credits\n" in capsys.readouterr().err
     first = granted[0]
     assert (first["concurrency"], first["credits"]["cap"]) == (3, 40), "the answer is there when the wish is gone"
-    assert not (flow.output / tuning.WISH).exists()
+    assert not tuning.wishes(flow.output)
 
 
 def test_a_wish_that_the_disk_does_not_take_is_not_granted(
@@ -408,7 +408,7 @@ def test_a_wish_that_the_disk_does_not_take_is_not_granted(
     flow.write([f"thing {n}" for n in range(40)])
     report = flow.run({"transport": Wishing(flow.emulator), "progress": True}, concurrency=1)
     assert (report.exit_code, report.summary["stopped_by"]) == (3, "disk")
-    assert not (flow.output / tuning.WISH).exists(), "it was seen"
+    assert not tuning.wishes(flow.output), "it was seen"
     assert "tuned" not in capsys.readouterr().err
 
 
@@ -423,7 +423,7 @@ def test_a_wish_to_a_run_that_is_stopping_is_not_granted(flow: Flow, monkeypatch
                 await anyio.sleep(0.1)
                 leave(flow.output, Tuning(concurrency=3))
                 with anyio.fail_after(5):
-                    while (flow.output / tuning.WISH).exists():
+                    while tuning.wishes(flow.output):
                         await anyio.sleep(0.01)
             return await super().handle_async_request(request)
 

@@ -209,8 +209,24 @@ def test_reaching_the_cap_of_the_day_says_where_it_is_counted_and_how_to_go_on(t
         ledger.settle(ONE, "settled", reserve_now(ledger, ONE))
     with pytest.raises(BudgetReached) as reached:
         reserve_now(ledger, ONE)
-    for fact in ("today's cap of 3", "limits.credits_per_day", str(tmp_path / "day"), "may cost 1", "tomorrow (UTC)"):
+    for fact in (
+        "the cap of 3 credits for ",
+        "limits.credits_per_day",
+        str(tmp_path / "day"),
+        "may cost 1",
+        "that day",
+    ):
         assert fact in str(reached.value)
+    ledger.day.close()
+
+
+def test_where_a_clock_was_ahead_once_the_day_that_is_closed_is_named(tmp_path):
+    ahead = open_daybook(tmp_path / "day", 3, now=lambda: 20_400.0 * DAY_S)
+    ahead.reserve(3)
+    ahead.close()
+    ledger = Ledger(None, day=open_daybook(tmp_path / "day", 3, now=lambda: 20_000.0 * DAY_S))
+    with pytest.raises(BudgetReached, match=r"for 2025-11-08 \(UTC\) .* run again after that day"):
+        reserve_now(ledger, ONE)
     ledger.day.close()
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journeybatch.errors import SpecError, TableError
+from journeybatch.errors import InputChanged, SpecError, TableError
 from journeybatch.precedence import CLASSES, check_priority, classes
 
 
@@ -29,6 +29,13 @@ def test_every_wanted_place_is_in_one_class_and_no_later_one_ranks_higher(values
     worth = [float("-inf") if v is None or v != v else v for v in values]
     seen = [[worth[place // width] for place in part.arg_true()] for part in parts]
     assert all(min(before) >= max(after) for before, after in pairwise(seen))
+
+
+@pytest.mark.parametrize("left", [0, 2, 4])
+def test_a_table_that_has_other_rows_by_now_is_said_to_have_changed(left):
+    frames = [pl.DataFrame({"v": range(left)})] if left else []
+    with pytest.raises(InputChanged, match=f"at or after row {min(left, 3)}"):
+        list(classes("v", frames, pl.Series([True] * 6), 2))
 
 
 @pytest.mark.parametrize(
@@ -53,6 +60,14 @@ def test_a_capped_night_asks_what_matters_first_and_results_keep_their_order(flo
     assert found.filter(pl.col("jb_status") == "answered")["vip"].to_list() == ["yes"] * 3
     assert flow.run(priority="vip = 'yes'").exit_code == 0
     assert flow.balanced()
+
+
+def test_a_priority_that_fails_for_a_row_stops_the_run_before_it_begins(flow):
+    flow.write(["a thing", "another"], worth=["1", "a lot"])
+    report = flow.run(priority="cast(worth as float)")
+    assert (report.exit_code, report.summary["stopped_by"]) == (3, "input")
+    assert "a lot" in report.message
+    assert flow.emulator.attempts == []
 
 
 def test_a_priority_that_cannot_be_had_costs_nothing(flow):

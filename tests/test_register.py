@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,9 +14,8 @@ from hypothesis import strategies as st
 
 from journeybatch import register
 from journeybatch.asking import Ask, Subject
-from journeybatch.register import NAME, Register, Terms, fingerprint, opened, write
+from journeybatch.register import NAME, Register, Terms, opened, write
 from journeybatch.rendering import Block, extents_of
-from journeybatch.stamp import hashed
 
 COLUMNS = {"text": pl.String()}
 DEEPSEEK = ("deepseek-chat", {})
@@ -140,50 +138,6 @@ def test_another_version_of_anything_is_another_register(name, monkeypatch):
         }[name]
         monkeypatch.setattr(owner, attribute, "another")
     assert terms_of().bound != before.bound
-
-
-def told(frame: pl.DataFrame) -> bytes:
-    return fingerprint(frame, hashed(frame))
-
-
-COLOURS = pl.Enum(["red", "blue"])
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (pl.Series(["a", "b"]), pl.Series(["b", "a"])),
-        (pl.Series(["a", None]), pl.Series(["a", ""])),
-        (pl.Series(["a"]), pl.Series(["a", "a"])),
-        (pl.Series([1]), pl.Series([1.0])),
-        (pl.Series([1], dtype=pl.Int32), pl.Series([1], dtype=pl.Int64)),
-        (pl.Series([0.0]), pl.Series([-0.0])),
-        (pl.Series([float("nan")]), pl.Series([None], dtype=pl.Float64)),
-        (pl.Series([[0.0]]), pl.Series([[-0.0]])),
-        (pl.Series([[1], [2, 3]]), pl.Series([[1, 2], [3]])),
-        (pl.Series([{"a": 0.0}]), pl.Series([{"a": -0.0}])),
-        (pl.Series(["red"], dtype=COLOURS), pl.Series(["blue"], dtype=pl.Enum(["blue", "red"]))),
-        (pl.Series(["red"], dtype=pl.Categorical), pl.Series(["blue"], dtype=pl.Categorical)),
-        (pl.Series(["1.5"]).cast(pl.Decimal(9, 1)), pl.Series(["1.50"]).cast(pl.Decimal(9, 2))),
-        (pl.Series([1]).cast(pl.Datetime("us")), pl.Series([1]).cast(pl.Datetime("us", "UTC"))),
-    ],
-    ids=lambda series: f"{series.dtype}-{series.to_list()}",
-)
-def test_cells_that_a_template_would_print_otherwise_have_another_fingerprint(one, other):
-    assert told(one.to_frame("x")) != told(other.to_frame("x"))
-
-
-def test_a_fingerprint_is_the_same_in_every_process_and_however_a_frame_is_cut():
-    frame = pl.DataFrame({"a": [1.5, None, 3.0], "b": ["x", None, "z"], "c": [[1], [], None], "d": [{"e": 1}] * 3})
-    assert told(pl.concat([frame.head(1), frame.slice(1)], rechunk=False)) == told(frame)
-    code = (
-        "import polars as pl; from journeybatch.register import fingerprint; from journeybatch.stamp import hashed;"
-        "f = pl.DataFrame({'a': [1.5, None, 3.0], 'b': ['x', None, 'z'], 'c': [[1], [], None], 'd': [{'e': 1}] * 3});"
-        "print(fingerprint(f, hashed(f)).hex())"
-    )
-    environ = {**os.environ, "PYTHONHASHSEED": "7"}
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
-    assert said.stdout.strip() == told(frame).hex()
 
 
 def block(*found: bytes) -> Block:

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from conftest import Flow
 
-from journeybatch.stamp import note, stamp, stands
+from journeybatch.stamp import fingerprint, note, stamp, stands
 
 TABLE = pl.DataFrame({"a": [1, 2, None], "b": ["x", None, "z"]})
 VIEWS = ("results.parquet", "requests.parquet")
@@ -40,6 +40,73 @@ def test_the_same_cells_have_the_same_stamp_in_every_process():
 )
 def test_another_table_has_another_stamp(other):
     assert stamp({}, [other]) != stamp({}, [TABLE])
+
+
+COLOURS = pl.Enum(["red", "blue"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (pl.Series(["a", "b"]), pl.Series(["b", "a"])),
+        (pl.Series(["a", None]), pl.Series(["a", ""])),
+        (pl.Series(["a"]), pl.Series(["a", "a"])),
+        (pl.Series([1]), pl.Series([1.0])),
+        (pl.Series([1], dtype=pl.Int32), pl.Series([1], dtype=pl.Int64)),
+        (pl.Series([0.0]), pl.Series([-0.0])),
+        (pl.Series([float("nan")]), pl.Series([None], dtype=pl.Float64)),
+        (pl.Series([[0.0]]), pl.Series([[-0.0]])),
+        (pl.Series([[1], [2, 3]]), pl.Series([[1, 2], [3]])),
+        (pl.Series([{"a": 0.0}]), pl.Series([{"a": -0.0}])),
+        (pl.Series(["red"], dtype=COLOURS), pl.Series(["blue"], dtype=pl.Enum(["blue", "red"]))),
+        (pl.Series(["red"], dtype=pl.Categorical), pl.Series(["blue"], dtype=pl.Categorical)),
+        (pl.Series(["1.5"]).cast(pl.Decimal(9, 1)), pl.Series(["1.50"]).cast(pl.Decimal(9, 2))),
+        (pl.Series([0], dtype=pl.Datetime("ns")), pl.Series([1], dtype=pl.Datetime("ns"))),
+        (pl.Series([[0]], dtype=pl.List(pl.Datetime("ns"))), pl.Series([[1]], dtype=pl.List(pl.Datetime("ns")))),
+        (pl.Series([1]).cast(pl.Datetime("us")), pl.Series([1]).cast(pl.Datetime("us", "UTC"))),
+    ],
+    ids=lambda series: f"{series.dtype}-{series.to_list()}",
+)
+def test_cells_that_a_template_would_print_otherwise_have_another_fingerprint(one, other):
+    assert fingerprint(one.to_frame("x")) != fingerprint(other.to_frame("x"))
+
+
+PI = 0xC0AC29B7C97C50DD
+"""A number that polars' hashes are made with, whatever their seed."""
+PRAISE, BLAME = (
+    f"syiokgibvagmfdwt%r!]fF,?fsF=IC8r The product is {judged} refers to this."
+    for judged in ("is wonderful!!! ", "is a total fraud")
+)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (pl.Series([PRAISE]), pl.Series([BLAME])),
+        (pl.Series([b"aaaa" + PI.to_bytes(8, "little")]), pl.Series([b"bbbb" + PI.to_bytes(8, "little")])),
+        (
+            pl.Series([(PI - 2**64) * 2**64 + 1], dtype=pl.Int128),
+            pl.Series([(PI - 2**64) * 2**64 + 2], dtype=pl.Int128),
+        ),
+    ],
+    ids=["text", "bytes", "numbers"],
+)
+def test_cells_that_were_made_to_have_the_same_hash_in_polars_have_another_fingerprint(one, other):
+    assert fingerprint(one.to_frame("x")) != fingerprint(other.to_frame("x"))
+    assert stamp({}, [one.to_frame("x")]) != stamp({}, [other.to_frame("x")])
+
+
+def test_a_fingerprint_is_the_same_in_every_process_and_however_a_frame_is_cut():
+    frame = pl.DataFrame({"a": [1.5, None, 3.0], "b": ["x", None, "z"], "c": [[1], [], None], "d": [{"e": 1}] * 3})
+    assert fingerprint(pl.concat([frame.head(1), frame.slice(1)], rechunk=False)) == fingerprint(frame)
+    code = (
+        "import polars as pl; from journeybatch.stamp import fingerprint;"
+        "f = pl.DataFrame({'a': [1.5, None, 3.0], 'b': ['x', None, 'z'], 'c': [[1], [], None], 'd': [{'e': 1}] * 3});"
+        "print(fingerprint(f).hex())"
+    )
+    environ = {**os.environ, "PYTHONHASHSEED": "7"}
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
+    assert said.stdout.strip() == fingerprint(frame).hex()
 
 
 def test_a_file_stands_as_long_as_it_is_the_one_that_was_noted(tmp_path):

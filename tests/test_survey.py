@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from itertools import count
 
 import polars as pl
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from journeybatch import preparation, rendering, survey
 from journeybatch.asking import Ask, Subject
 from journeybatch.errors import InputChanged
+from journeybatch.history import History
 from journeybatch.job import World, bind
 from journeybatch.loading import load_job
 from journeybatch.register import NAME, Terms, opened, write
@@ -154,9 +156,7 @@ def test_a_table_that_programs_of_another_version_render_otherwise_is_rendered(t
     ask, path = Ask([ONE], ("text",)), tmp_path / NAME
     found = looked(table(), ask, path)
     late = survey.survey([table()], Ask([OTHER], ("text",)))
-    keep(
-        Survey(late.steps, [], found.digests, found.sizes, register=found.register, names=found.names, kept=found.kept)
-    )
+    keep(Survey(late.steps, [], found.digests, found.sizes, register=found.register, kept=found.kept))
     assert path.exists()
     assert told(looked(table(), ask, path)) == told(found)
 
@@ -170,7 +170,7 @@ def doctored(path, found: Survey, rows: tuple[int, int]) -> None:
     places = range(0, len(keys), BLOCK)
     blocks = [rendering.Block([steps[0].slice(at, BLOCK)]) for at in places]
     assert found.register is not None
-    write(path, found.register.terms, zip(found.names, found.sizes, blocks, strict=True))
+    write(path, found.register.terms, zip(found.digests, found.sizes, blocks, strict=True))
 
 
 @pytest.mark.usefixtures("small")
@@ -239,6 +239,18 @@ def grown(flow: Flow, small) -> Flow:
 def kept(flow: Flow, limit: int | None = None, **keys: object) -> list[bool]:
     """Which blocks a first pass would take out of the output directory."""
     return bind(load_job(flow.job(**keys)), World(dict(os.environ)), limit=limit).survey().kept
+
+
+@pytest.mark.parametrize("text", [None, 'id,text\n0,a\n"1,b\n', "id,other\n0,a\n"], ids=["gone", "broken", "others"])
+def test_a_table_that_cannot_be_read_again_stops_the_run_in_peace(grown: Flow, text):
+    """What is in flight may end, then: it is paid for."""
+    job = bind(load_job(grown.job()), World(dict(os.environ)))
+    found = job.survey()
+    grown.table.unlink()
+    if text is not None:
+        grown.table.write_text(text, encoding="utf-8")
+    with pytest.raises(InputChanged, match="all replies so far are safe"):
+        list(job.requests(found, 0, pl.repeat(True, 20, eager=True), History(), count()))
 
 
 def results(flow: Flow) -> pl.DataFrame:

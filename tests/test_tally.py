@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from journeybatch.entries import Began, Intent, Received, Settled
 from journeybatch.history import History
-from journeybatch.tally import MICRO, by_row, sharing, tally
+from journeybatch.tally import MICRO, by_row, sharing, tally, total
 
 A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
 CHARGE = {"answered": "settled", "refused": "settled", "malformed": "unknown", "lost": "unknown"}
@@ -45,6 +45,12 @@ def test_a_packs_charge_is_shared_fairly_and_nothing_of_it_is_lost(credits, part
     assert len(shares) == parts
     assert max(shares) - min(shares) <= 1
     assert shares == sorted(shares, reverse=True)
+
+
+def test_credits_add_up_beyond_what_64_bits_hold_in_millionths():
+    told = history(*([[bytes([number % 256, number // 256]) * 8], "answered", 10**9, 10**9] for number in range(9_300)))
+    assert told.spent == 9_300 * 10**9
+    assert total(tally(told)["credits"]) == told.spent * MICRO
 
 
 def joined(keys, tallied):

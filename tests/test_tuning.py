@@ -78,7 +78,7 @@ def test_a_run_at_work_goes_faster_and_further_and_says_so(
     assert (process.returncode, summary["rows"]["answered"]) == (0, 400)
     assert (summary["concurrency"], summary["credits"]["cap"]) == (40, 1000)
     assert summary["seconds"] < 8, "two at a time would have taken ten seconds"
-    assert not (flow.output / tuning.WISH).exists()
+    assert not tuning.wishes(flow.output)
     assert flow.balanced()
 
 
@@ -126,7 +126,7 @@ def test_without_a_run_at_work_or_anything_to_change_nothing_is_left_behind(flow
     for nonsense in (["--concurrency", 0], ["--concurrency", 5000], ["--max-credits", -1], ["--max-credits", "all"]):
         refused = call("tune", flow.output, *nonsense)
         assert (refused.code, refused.err.count("journeybatch: ")) == (2, 1)
-    assert not (flow.output / tuning.WISH).exists()
+    assert not tuning.wishes(flow.output)
 
 
 def test_a_run_that_is_ending_takes_no_notice_and_that_is_said(
@@ -138,7 +138,7 @@ def test_a_run_that_is_ending_takes_no_notice_and_that_is_said(
         said = call("tune", flow.output, "--concurrency", 30)
         process.send_signal(signal.SIGCONT)
     assert (said.code, "took no notice" in said.err) == (2, True)
-    assert not (flow.output / tuning.WISH).exists()
+    assert not tuning.wishes(flow.output)
 
 
 def test_what_was_chosen_holds_for_its_run_unless_the_job_says_something_else_since() -> None:
@@ -157,12 +157,12 @@ def test_a_wish_is_taken_away_once_granted_and_old_or_senseless_ones_are_not_gra
     granted: list[Tuning] = []
 
     async def grant(wish: Tuning) -> None:
-        assert (tmp_path / tuning.WISH).exists(), "it is the answer that it is taken away"
+        assert tuning.wishes(tmp_path), "it is the answer that it is taken away"
         granted.append(wish)
 
     async def wait() -> None:
         with anyio.fail_after(5):
-            while (tmp_path / tuning.WISH).exists():
+            while tuning.wishes(tmp_path):
                 await anyio.sleep(0.02)
 
     async def story() -> None:
@@ -171,7 +171,7 @@ def test_a_wish_is_taken_away_once_granted_and_old_or_senseless_ones_are_not_gra
             tasks.start_soon(heed, tmp_path, grant)
             await wait()
             for text in ("{", '{"concurrency": 0}', '{"concurrency": "all"}', '{"credits": -1}', '{"limit": 3}', "[]"):
-                (tmp_path / tuning.WISH).write_text(text, "utf-8")
+                (tmp_path / "tuning-0.json").write_text(text, "utf-8")
                 await wait()
             tuning.leave(tmp_path, Tuning(credits=7))
             await wait()
@@ -179,6 +179,30 @@ def test_a_wish_is_taken_away_once_granted_and_old_or_senseless_ones_are_not_gra
 
     anyio.run(story)
     assert granted == [Tuning(None, 7)]
+
+
+def test_of_wishes_that_are_left_at_once_each_is_granted_and_only_then_taken_away(tmp_path: Path) -> None:
+    granted: list[Tuning] = []
+    late: list[Path] = []
+
+    async def grant(wish: Tuning) -> None:
+        if not granted:
+            late.append(tuning.leave(tmp_path, Tuning(credits=8)))
+        granted.append(wish)
+
+    async def story() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(heed, tmp_path, grant)
+            await anyio.sleep(0)
+            first, second = (tuning.leave(tmp_path, wish) for wish in (Tuning(5), Tuning(credits=7)))
+            assert first != second
+            with anyio.fail_after(5):
+                while not late or late[0].exists():
+                    await anyio.sleep(0.02)
+            tasks.cancel_scope.cancel()
+
+    anyio.run(story)
+    assert granted == [Tuning(5), Tuning(credits=7), Tuning(credits=8)]
 
 
 def test_every_choice_stands_in_the_journal(job: Path, flow: Flow, call: Call) -> None:

@@ -22,6 +22,7 @@ from journeybatch.journal import NAME, locked
 from journeybatch.replacement import replacement
 from journeybatch.results import RESULTS
 from journeybatch.summary import read_summary
+from journeybatch.table import MOST_ROWS
 from journeybatch.views import write_views
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def import_batch(file: Path, to: Path | None, api: str | None) -> None:
 @click.argument("path", metavar="JOB", type=click.Path(path_type=Path))
 @click.option("--to", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Where the lines go.")
 @click.option("--id", "column", metavar="COLUMN", help="The column with each row's custom_id.", default=None)
-@click.option("--limit", type=click.IntRange(min=0), help="First N rows only.")
+@click.option("--limit", type=click.IntRange(0, MOST_ROWS), help="First N rows only.")
 @click.option("--model", help="Another model.")
 def requests(path: Path, to: Path, column: str | None, limit: int | None, model: str | None) -> None:
     """Write the requests of JOB as input lines of the Batch API: custom_id, method, url and body. Sends nothing."""

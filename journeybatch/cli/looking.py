@@ -27,6 +27,7 @@ from journeybatch.results import RESULTS, Counts
 from journeybatch.spec import JobSpec
 from journeybatch.summary import SUMMARY, read_summary, remarks, write_json
 from journeybatch.survey import Survey
+from journeybatch.table import MOST_ROWS
 from journeybatch.tuning import Tuning
 from journeybatch.views import write_views
 
@@ -127,7 +128,7 @@ def _died(summary: dict[str, Any]) -> bool:
 
 @click.command()
 @click.argument("target", metavar="DIR-or-JOB")
-@click.argument("row", type=click.IntRange(min=0))
+@click.argument("row", type=click.IntRange(0, MOST_ROWS))
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(target: str, row: int, as_json: bool) -> None:
     """One row's whole story: prompt, attempts, raw replies, charges. ROW counts from 0."""

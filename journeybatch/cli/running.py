@@ -21,6 +21,7 @@ from journeybatch.preparation import Options, plan_only
 from journeybatch.runner import run as run_job
 from journeybatch.summary import remarks
 from journeybatch.survey import Survey
+from journeybatch.table import MOST_ROWS
 
 if TYPE_CHECKING:
     from journeybatch.evaluation.prospect import Prospect
@@ -42,7 +43,7 @@ def overrides(command: Command, *, required: bool = True) -> Command:
     for option in reversed(
         (
             click.argument("job", type=click.Path(), required=required),
-            click.option("--limit", type=click.IntRange(min=0), help="First N rows only."),
+            click.option("--limit", type=click.IntRange(0, MOST_ROWS), help="First N rows only."),
             click.option("--model", help="Another model."),
             click.option("--concurrency", type=Concurrency(), help="Requests in flight at most, or `auto`."),
             click.option("--max-credits", type=int, help="limits.credits: what the run may be billed at most."),
@@ -194,7 +195,7 @@ def _crew(workers: list[dict[str, Any]]) -> str:
 
 @click.command()
 @overrides
-@click.option("--show", type=click.IntRange(min=0), default=0, metavar="N", help="Print N rendered requests.")
+@click.option("--show", type=click.IntRange(0, MOST_ROWS), default=0, metavar="N", help="Print N rendered requests.")
 @click.option("--balance", is_flag=True, help="Ask the account for its balance (needs a key; free).")
 def plan(show: int, balance: bool, **given: Any) -> None:
     """The dry run of JOB: what would be asked and what it costs, before a credit is spent."""

@@ -37,22 +37,25 @@ def tune(target: str, concurrency: int | None, max_credits: int | None) -> None:
         raise OutputError(f"{directory}: the run is still reading its table: try again when it has begun to send")
     wish = Tuning(concurrency, max_credits)
     try:
-        tuning.leave(directory, wish)
+        left = tuning.leave(directory, wish)
     except OSError as error:
         raise OutputError(f"{directory}: cannot be written: {error.strerror}") from None
-    _tell(seen.summary, _answered(directory, wish))
+    _tell(seen.summary, _answered(directory, wish, left))
 
 
-def _answered(directory: Path, wish: Tuning) -> dict[str, Any]:
-    """The summary once the run has granted ``wish``. Raises OutputError where it did not."""
+def _answered(directory: Path, wish: Tuning, left: Path) -> dict[str, Any]:
+    """The summary once the run has granted ``wish``, which was ``left``. Raises OutputError where it does not go by
+    it."""
     until = time.monotonic() + PATIENCE_S
-    while (directory / tuning.WISH).exists() and look(directory).state == "running" and time.monotonic() < until:
+    while left.exists() and look(directory).state == "running" and time.monotonic() < until:
         time.sleep(PAUSE_S)
-    tuning.take_back(directory)
+    unheard = tuning.take_back(left)
     summary = look(directory).summary
     now = (summary.get("concurrency"), summary.get("credits", {}).get("cap"))
     if any(wanted not in (None, found) for wanted, found in zip((wish.concurrency, wish.credits), now, strict=True)):
-        raise OutputError(f"{directory}: the run took no notice, since it is ending; nothing was changed")
+        if unheard:
+            raise OutputError(f"{directory}: the run took no notice, since it is ending; nothing was changed")
+        raise OutputError(f"{directory}: the run goes by what somebody else wished after you: {Tuning(*now)}")
     return summary
 
 
