@@ -18,7 +18,8 @@ from journeybatch.cli import screen
 from journeybatch.entries import AnyEntry, Began, GivenUp, Intent, Received, Reopened, Settled
 from journeybatch.errors import OutputError
 from journeybatch.identity import KEY_BYTES
-from journeybatch.journal import NAME, locked
+from journeybatch.journal import NAME
+from journeybatch.lock import locked
 from journeybatch.progress import duration
 from journeybatch.summary import read_summary
 
