@@ -13,7 +13,7 @@ from journeybatch import entries
 from journeybatch.bookmark import forget, recall
 from journeybatch.entries import Began, Borrowed, Received
 from journeybatch.errors import DiskFull, OutputError, RunLocked
-from journeybatch.frames import OVERHEAD, Gap, identify, scan, unpack
+from journeybatch.frames import OVERHEAD, Gap, Stored, identify, scan, unpack
 from journeybatch.history import History
 
 HELD = 64 * 2**20
@@ -22,7 +22,8 @@ HELD = 64 * 2**20
 
 @contextmanager
 def mapped(path: Path) -> Iterator[memoryview]:
-    """The bytes of a journal, mapped and not copied; empty for an empty file, or where there is none."""
+    """The bytes of a journal, mapped and not copied; empty for an empty file, or where there is none. Only where
+    ``history`` knows a frame are they safe to touch: a torn tail may be cut off meanwhile."""
     if not path.exists():
         yield memoryview(b"")
         return
@@ -37,6 +38,13 @@ def mapped(path: Path) -> Iterator[memoryview]:
             except DiskFull:  # the journal is not what it was, perhaps: the next reading is of all of it
                 forget(path)
                 raise
+
+
+@contextmanager
+def stored(path: Path) -> Iterator[Stored]:
+    """The bytes of a journal, to look for frames in, also while its torn tail is cut off. Raises OSError."""
+    with path.open("rb") as file:
+        yield Stored(file.fileno(), file.seek(0, 2))
 
 
 def let_go(buffer: memoryview) -> None:
@@ -59,16 +67,13 @@ def read_history(path: Path, scratch: Path | None = None, *, anew: bool = False)
         history.id = history.frames_id = _id_of(buffer, path)
         if history.frames_id and not anew:
             recall(history, path)
-        held, last = history.end, None
+        last = None
         for frame in scan(buffer, history.frames_id, history.end, history.sequence) if history.frames_id else ():
             if isinstance(frame, Gap):
                 history.gaps.append(frame)
                 continue
             history.fold(entries.decode(frame.payload), frame.offset)
             last = frame
-            if frame.offset > held:
-                let_go(buffer)
-                held = frame.offset + HELD
         if last is not None:
             history.sequence, history.end = last.sequence + 1, last.offset + OVERHEAD + len(last.payload)
     return history
@@ -86,19 +91,22 @@ def read_began(path: Path) -> Began | None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[memoryview]:
+def _opened(path: Path) -> Iterator[Stored]:
     if not path.is_file():  # opening a pipe would wait for ever
         raise OutputError(f"{path}: this is not a file; choose another output directory")
     try:
-        with mapped(path) as buffer:
+        with stored(path) as buffer:
             yield buffer
     except OSError as error:
         raise OutputError(f"{path}: cannot be read: {error.strerror}") from None
     except msgspec.MsgspecError:
         raise OutputError(f"{path}: a newer version of journeybatch wrote this; update, and run again") from None
+    except DiskFull:  # the journal is not what its bookmark says, perhaps: the next reading is of all of it
+        forget(path)
+        raise
 
 
-def _id_of(buffer: memoryview, path: Path) -> bytes:
+def _id_of(buffer: Stored, path: Path) -> bytes:
     if (found := identify(buffer)) is None:
         raise OutputError(
             f"{path}: this file is not a journal of journeybatch, and it stays untouched; "

@@ -11,7 +11,8 @@ from journeybatch.asking import climbs
 from journeybatch.attempts import BORROWED, SETTLED, request_name
 from journeybatch.errors import OutputError
 from journeybatch.history import History
-from journeybatch.journal import NAME, locked
+from journeybatch.journal import NAME
+from journeybatch.lock import locked
 from journeybatch.results import RESULTS
 from journeybatch.statement import REQUESTS
 from journeybatch.summary import read_summary

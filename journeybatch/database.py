@@ -41,6 +41,12 @@ class Address(msgspec.Struct, frozen=True):
         """The file of an SQLite or DuckDB database."""
         return database_path(self.url)
 
+    @property
+    def place(self) -> str:
+        """Which database it is: the ``url`` without a password, so that it is the same under a new one."""
+        parts, options = urlsplit(self.url), [each for each in _options(self.url) if "password" not in each[0].lower()]
+        return f"{self.kind}://{parts.username}@{parts.netloc.rpartition('@')[2]}{parts.path}?{urlencode(options)}"
+
     def without_secrets(self, text: str) -> str:
         """The first line of ``text``, as one may show it."""
         line = text.strip().partition("\n")[0].replace(self.url, self.shown)

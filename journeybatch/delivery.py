@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from journeybatch.database import Address, address
 from journeybatch.entries import Delivered
 from journeybatch.errors import TableError, Undelivered
 from journeybatch.journal import Journal
+from journeybatch.location import is_delta
 from journeybatch.outlets import Sink
 from journeybatch.sinks import files, lake, tables
 
@@ -78,11 +80,12 @@ def deliver(sinks: Sequence[Sink], results: Path, journal: Journal, environ: Map
         digest = hashlib.file_digest(file, "sha256").digest()[:16]
     found = []
     for sink in sinks:
-        mark = hashlib.sha256(sink.model_dump_json().encode()).digest()[:16]
-        if journal.history.delivered.get(mark) == digest and _stands(sink):
-            found.append(Delivery(sink.name, "already"))
-            continue
         try:
+            at = address(sink.database, environ) if sink.database is not None else None
+            mark = _mark(sink, at)
+            if journal.history.delivered.get(mark) == digest and _stands(sink, at):
+                found.append(Delivery(sink.name, "already"))
+                continue
             _deliver(sink, results, digest.hex(), environ)
         except (TableError, OSError) as error:
             found.append(Delivery(sink.name, "failed", str(error)))
@@ -105,8 +108,17 @@ def undelivered(deliveries: Iterable[Delivery]) -> Undelivered | None:
     )
 
 
-def _stands(sink: Sink) -> bool:
-    """Whether what was delivered can be there still: a file on the disk may have been taken away."""
+def _mark(sink: Sink, at: Address | None) -> bytes:
+    """What a sink goes by in the journal: also where a variable names its database, another one is another sink."""
+    return hashlib.sha256((sink.model_dump_json() + (at.place if at else "")).encode()).digest()[:16]
+
+
+def _stands(sink: Sink, at: Address | None) -> bool:
+    """Whether what was delivered can be there still: what lies on this machine's disk may have been taken away."""
+    if at is not None:
+        return at.kind == "postgresql" or Path(at.path).exists()
+    if sink.delta is not None:
+        return "://" in sink.delta or is_delta(sink.delta)
     return sink.path is None or "://" in sink.path or Path(sink.path).exists()
 
 

@@ -49,7 +49,7 @@ def export(results: Path, to: Path) -> None:
     if to.exists() and to.samefile(results):
         raise TableError(f"{to} is the results file itself; name another file")
     try:
-        with replacement(to) as temporary:
+        with replacement(to, shared=True) as temporary:
             if to.suffix.lower() == ".parquet":
                 shutil.copyfile(results, temporary)
             else:

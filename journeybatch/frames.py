@@ -7,6 +7,7 @@ skipped to the next frame that proves itself, and reported (promise 5).
 
 from __future__ import annotations
 
+import os
 import struct
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ OVERHEAD = _HEAD.size + _BODY.size
 LONGEST = 64 * 2**20
 """No payload is longer: replies are capped far below it."""
 _ID_AT = OVERHEAD - 8
+_WINDOW = 2**16
+_AHEAD = 2**20
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -41,6 +44,22 @@ class Gap(NamedTuple):
     lost: int
 
 
+class Stored:
+    """The ``size`` bytes of an open file, sliced like a buffer and read as they are asked for. What is cut off
+    meanwhile is missing then; in a map the kernel would end the process that touches it."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        self._fd = fd
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> memoryview:
+        start, stop, _ = part.indices(self._size)
+        return memoryview(os.pread(self._fd, max(0, stop - start), start))
+
+
 def pack(sequence: int, journal_id: bytes, payload: bytes) -> bytes:
     """The frame of one payload. Raises ValueError for one that could not be read back."""
     length = len(payload)
@@ -50,12 +69,13 @@ def pack(sequence: int, journal_id: bytes, payload: bytes) -> bytes:
     return _HEAD.pack(MAGIC, length, crc32(body, length)) + body
 
 
-def unpack(buffer: memoryview, offset: int) -> tuple[int, bytes, bytes] | None:
+def unpack(buffer: memoryview | Stored, offset: int) -> tuple[int, bytes, bytes] | None:
     """The (sequence, journal id, payload) of the frame at ``offset``, or None where none stands. All is copied: a
     view that outlived the map of its file could not be closed."""
-    if len(buffer) - offset < OVERHEAD:
+    head = buffer[offset : offset + OVERHEAD]
+    if len(head) < OVERHEAD:
         return None
-    magic, length, checksum, sequence, journal_id = _ALL.unpack_from(buffer, offset)
+    magic, length, checksum, sequence, journal_id = _ALL.unpack(head)
     start, end = offset + _HEAD.size, offset + OVERHEAD + length
     if magic != MAGIC or length > LONGEST or end > len(buffer) or crc32(buffer[start:end], length) != checksum:
         return None
@@ -68,18 +88,22 @@ def length_at(buffer: memoryview, offset: int) -> int:
     return OVERHEAD + length
 
 
-def scan(buffer: memoryview, journal_id: bytes, offset: int = 0, expected: int = 0) -> Iterator[Frame | Gap]:
+def scan(buffer: memoryview | Stored, journal_id: bytes, offset: int = 0, expected: int = 0) -> Iterator[Frame | Gap]:
     """All frames of a journal in order from ``offset`` on, where the one with the number ``expected`` should stand, and
     the gaps between them. What follows the last frame is no gap: it is the torn tail, which begins where the last frame
     ends."""
-    size = len(buffer)
+    ahead, at = memoryview(b""), offset  # bytes that are at hand, and where they stand
     while True:
-        if offset + OVERHEAD <= size:  # the same as ``unpack``, without the call: a night reads millions of frames
-            magic, length, checksum, sequence, own = _ALL.unpack_from(buffer, offset)
+        if offset + OVERHEAD - at > len(ahead):
+            ahead, at = _ahead(buffer, offset, OVERHEAD), offset
+        if offset + OVERHEAD - at <= len(ahead):  # the same as ``unpack``, without the call: a night has millions
+            magic, length, checksum, sequence, own = _ALL.unpack_from(ahead, offset - at)
             end = offset + OVERHEAD + length
-            if sequence == expected and own == journal_id and magic == MAGIC and length <= LONGEST and end <= size:
-                body = buffer[offset + _HEAD.size : end]
-                if crc32(body, length) == checksum:  # nearly always
+            if sequence == expected and own == journal_id and magic == MAGIC and length <= LONGEST:
+                if end - at > len(ahead):
+                    ahead, at = _ahead(buffer, offset, OVERHEAD + length), offset
+                body = ahead[offset - at + _HEAD.size : end - at]
+                if len(body) == _BODY.size + length and crc32(body, length) == checksum:  # nearly always
                     yield Frame(offset, expected, bytes(body[_BODY.size :]))
                     offset, expected = end, expected + 1
                     continue
@@ -92,7 +116,12 @@ def scan(buffer: memoryview, journal_id: bytes, offset: int = 0, expected: int =
         offset, expected = start + OVERHEAD + len(payload), sequence + 1
 
 
-def identify(buffer: memoryview) -> bytes | None:
+def _ahead(buffer: memoryview | Stored, offset: int, least: int) -> memoryview:
+    """The bytes from ``offset`` on, as far as they are there: the ``least`` that are wanted, and more."""
+    return buffer[offset : offset + max(_AHEAD, least)]
+
+
+def identify(buffer: memoryview | Stored) -> bytes | None:
     """The id of the journal in ``buffer``: the first frame's, or where that is damaged, the one most frames carry.
     Empty for a journal that was never born (nothing, zeros or a torn first frame); None for a foreign file."""
     first = unpack(buffer, 0)
@@ -101,17 +130,20 @@ def identify(buffer: memoryview) -> bytes | None:
     found = list(_whole(buffer))
     torn = bytes(buffer[: len(MAGIC)]) == MAGIC[: len(buffer)]
     if not found:
-        return b"" if torn or not any(buffer) else None
+        return b"" if torn or _is_blank(buffer) else None
     if torn:
-        _, length, _ = _HEAD.unpack_from(buffer)
-        sequence, own = _BODY.unpack_from(buffer, _HEAD.size)
+        _, length, _, sequence, own = _ALL.unpack(buffer[:OVERHEAD])
         ids = [journal_id for _, journal_id in found]
         if sequence == 0 and own not in ids and OVERHEAD + length > found[0][0]:
             return b""  # a first frame that ends in another journal's: those are stale
     return Counter(journal_id for _, journal_id in found).most_common(1)[0][0]
 
 
-def _whole(buffer: memoryview) -> Iterator[tuple[int, bytes]]:
+def _is_blank(buffer: memoryview | Stored) -> bool:
+    return not any(bytes(buffer[at : at + _WINDOW]).strip(b"\0") for at in range(0, len(buffer), _WINDOW))
+
+
+def _whole(buffer: memoryview | Stored) -> Iterator[tuple[int, bytes]]:
     """Offset and journal id of all that looks like a frame, whosever it is."""
     offset = 0
     while (offset := _find(buffer, MAGIC, offset)) >= 0:
@@ -121,7 +153,7 @@ def _whole(buffer: memoryview) -> Iterator[tuple[int, bytes]]:
         offset += 1 if frame is None else OVERHEAD + len(frame[2])
 
 
-def _next(buffer: memoryview, offset: int, expected: int, journal_id: bytes) -> tuple[int, int, bytes] | None:
+def _next(buffer: memoryview | Stored, offset: int, expected: int, journal_id: bytes) -> tuple[int, int, bytes] | None:
     """The first frame at or after ``offset`` that belongs here and is not stale. It looks for the id, which no reply
     can contain, so that a reply full of sham frames cannot make it slow."""
     while True:
@@ -134,12 +166,11 @@ def _next(buffer: memoryview, offset: int, expected: int, journal_id: bytes) -> 
         offset = at - _ID_AT
 
 
-def _find(buffer: memoryview, wanted: bytes, offset: int) -> int:
+def _find(buffer: memoryview | Stored, wanted: bytes, offset: int) -> int:
     """Where ``wanted`` stands next, or −1; a window at a time, so that a large journal is not copied."""
-    window = 2**16
     while offset < len(buffer):
-        at = bytes(buffer[offset : offset + window]).find(wanted)
+        at = bytes(buffer[offset : offset + _WINDOW]).find(wanted)
         if at >= 0:
             return offset + at
-        offset += window - len(wanted) + 1
+        offset += _WINDOW - len(wanted) + 1
     return -1

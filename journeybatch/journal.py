@@ -8,11 +8,9 @@ the process.
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
 import secrets
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -26,9 +24,10 @@ from journeybatch.bookmark import NAME as BOOKMARK
 from journeybatch.commit import GroupCommit, Syncs
 from journeybatch.disk import NO_ROOM, fdatasync, sync_directory
 from journeybatch.entries import AnyEntry
-from journeybatch.errors import DiskFull, OutputError, RunLocked
+from journeybatch.errors import DiskFull, OutputError
 from journeybatch.frames import pack
 from journeybatch.history import History
+from journeybatch.lock import lock
 from journeybatch.replacement import unfinished
 
 NAME = "journal"
@@ -38,8 +37,6 @@ ASIDE = ".journal.tmp"
 BALLAST_BYTES = 4 * 2**20
 SYNC_WITHIN_S = 0.05
 SYNC_EVERY = 512
-LOCK_PAUSES_S = (0.0, 0.02, 0.05, 0.1)
-"""Before each try for the lock: a ``locked`` elsewhere may hold it for a moment."""
 
 Sync = Callable[[int], Awaitable[None]]
 
@@ -242,21 +239,6 @@ def open_journal(directory: Path, sync: Sync | None = None) -> Journal:
     return Journal(path, fd, history, sync)
 
 
-def locked(path: Path) -> bool:
-    """Whether a run holds the journal at ``path`` right now."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
-    return False
-
-
 def _open_locked(path: Path) -> tuple[int, int]:
     """A descriptor of the journal, locked, and how many directories were made for it. The path is looked at again
     after locking: the directory may have been moved aside in between."""
@@ -266,7 +248,7 @@ def _open_locked(path: Path) -> tuple[int, int]:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            _lock(fd, directory)
+            lock(fd, directory)
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(fd), path.stat()):
                     return fd, made
@@ -274,14 +256,6 @@ def _open_locked(path: Path) -> tuple[int, int]:
             os.close(fd)
             raise
         os.close(fd)
-
-
-def _lock(fd: int, directory: Path) -> None:
-    for pause in LOCK_PAUSES_S:
-        time.sleep(pause)
-        with suppress(BlockingIOError):
-            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    raise RunLocked(f"{directory}: another run is at work in this output directory")
 
 
 def _lay_ballast(directory: Path) -> None:

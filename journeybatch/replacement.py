@@ -9,13 +9,14 @@ from pathlib import Path
 
 
 @contextmanager
-def replacement(path: Path) -> Iterator[Path]:
+def replacement(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """An empty file of mode 0600 beside ``path``, to be written to; it becomes ``path`` when the block ends well.
 
     It and its directory are synced. When the block raises, ``path`` stays as it was. One writer at a time: the
-    temporary name is always the same, so that a killed process leaves nothing that is not cleared away.
+    temporary name is always the same, so that a killed process leaves nothing that is not cleared away. Where ``path``
+    is ``shared``, and nothing keeps others from writing it now, the name is this process's own.
     """
-    temporary = unfinished(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp") if shared else unfinished(path)
     temporary.unlink(missing_ok=True)
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     try:

@@ -92,6 +92,7 @@ READING_ORDER = [
     "daybook",
     "ledger",
     "commit",
+    "lock",
     "journal",
     "marker",
     "compaction",

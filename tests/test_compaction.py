@@ -24,7 +24,8 @@ from journeybatch.compaction import close, forgotten
 from journeybatch.entries import Began, Borrowed, Finished, GivenUp, Intent, Received, Reread, Settled, Split, Tried
 from journeybatch.errors import RunLocked
 from journeybatch.frames import scan
-from journeybatch.journal import ASIDE, Journal, locked, open_journal
+from journeybatch.journal import ASIDE, Journal, open_journal
+from journeybatch.lock import locked
 from journeybatch.tally import tally
 from journeybatch.verdict import ANSWERED, INVALID
 
@@ -245,7 +246,7 @@ def test_a_disk_that_refuses_leaves_the_old_journal(tmp_path, kind):
 def test_nobody_gets_the_lock_while_the_journal_changes_places(tmp_path):
     journal = written(tmp_path)
     seen: list[bool] = []
-    other = [sys.executable, "-c", "import sys; from pathlib import Path; from journeybatch.journal import locked;"]
+    other = [sys.executable, "-c", "import sys; from pathlib import Path; from journeybatch.lock import locked;"]
     other[-1] += f"sys.exit(not locked(Path({str(journal.path)!r})))"
     with Recorder(tmp_path, lambda *_: seen.append(subprocess.run(other, check=False).returncode == 0)).recording():
         assert close(journal, SINCE)

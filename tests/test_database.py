@@ -110,6 +110,18 @@ def test_what_is_wrong_is_said_in_one_line_without_the_password(shop, sqlite_url
     assert "cast it to text" in refused(shop.url, "select inet '127.0.0.1' as host")
 
 
+def test_a_database_is_the_same_one_under_a_new_password_and_another_one_elsewhere():
+    def place(text: str) -> str:
+        return address(text, {}).place
+
+    one = place("postgresql://u:s3cret@db.example:5433/shop?sslmode=require&sslpassword=s3cret")
+    assert "s3cret" not in one
+    assert one == place("postgresql://u:other@db.example:5433/shop?sslpassword=x&sslmode=require")
+    others = ("v@db.example:5433/shop", "u@db2.example:5433/shop", "u@db.example/shop", "u@db.example:5433/shops")
+    assert len({one, *(place(f"postgresql://{other}?sslmode=require") for other in others)}) == 5
+    assert place("sqlite:////a/b.db") != place("sqlite:////a/c.db") != place("duckdb:////a/c.db")
+
+
 def test_an_address_is_shown_as_the_job_names_it():
     at = address("${env:DB}", {"DB": f"postgresql://me:{PASSWORD}@127.0.0.1:1/x"})
     with pytest.raises(TableError) as error, asked(at, "select 1 as a"):

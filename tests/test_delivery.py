@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -64,6 +65,29 @@ def test_a_file_that_was_taken_away_is_written_again(flow, tmp_path):
     (tmp_path / "out.csv").unlink()
     flow.run(sinks=[str(tmp_path / "out.csv")])
     assert (tmp_path / "out.csv").exists()
+
+
+def test_a_database_or_a_delta_table_that_was_taken_away_is_made_again(flow, tmp_path, call):
+    sinks = [table_sink(tmp_path / "a.db"), {"delta": str(tmp_path / "lake"), "key": ["id"]}]
+    flow.run(sinks=sinks)
+    (tmp_path / "a.db").unlink()
+    shutil.rmtree(tmp_path / "lake")
+    said = call("export", flow.output)
+    assert (said.code, said.out.count("delivered: "), said.out.count("already: ")) == (0, 2, 0)
+    assert ask(tmp_path / "a.db", ANSWERED) == [(12,)]
+    assert pl.scan_delta(str(tmp_path / "lake")).collect().height == 12
+    assert call("export", flow.output).out.count("already: ") == 2
+
+
+def test_another_database_under_the_same_variable_gets_the_results_too(flow, tmp_path, monkeypatch):
+    sinks = [table_sink(tmp_path / "x.db") | {"database": "${env:DB}"}]
+
+    def state_with(name: str) -> str:
+        monkeypatch.setenv("DB", f"sqlite:///{tmp_path}/{name}")
+        return flow.run(sinks=sinks).summary["deliveries"][0]["state"]
+
+    assert [state_with(name) for name in ("one.db", "one.db", "two.db", "two.db")] == ["delivered", "already"] * 2
+    assert ask(tmp_path / "two.db", ANSWERED) == [(12,)]
 
 
 def test_only_answered_rows_reach_a_table_so_that_an_earlier_answer_stays(flow, tmp_path):

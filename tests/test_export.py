@@ -189,6 +189,14 @@ def test_a_failed_export_leaves_the_last_one(tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["out.csv", "results.parquet"]
 
 
+def test_two_exports_to_one_file_do_not_meet(tmp_path):
+    theirs = tmp_path / ".out.csv.tmp"  # as one name for all would have it
+    theirs.write_text("half")
+    export(stored(tmp_path, pl.DataFrame({"n": [1]})), tmp_path / "out.csv")
+    assert theirs.read_text() == "half"
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".out.csv.tmp", "out.csv", "results.parquet"]
+
+
 def test_what_cannot_be_exported_says_why(tmp_path, typed):
     with pytest.raises(TableError, match=r"ends in \.csv, \.xlsx, \.jsonl, \.parquet"):
         export(typed, tmp_path / "out.pdf")

@@ -1,13 +1,16 @@
 """Frames: bytes become records again, whatever happened to the file."""
 
 import random
+import tempfile
 import time
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journeybatch.frames import LONGEST, MAGIC, OVERHEAD, Frame, Gap, identify, pack, scan, unpack
+from journeybatch import frames as module
+from journeybatch.frames import LONGEST, MAGIC, OVERHEAD, Frame, Gap, Stored, identify, pack, scan, unpack
 
 ID = b"journal1"
 OTHER = b"journal2"
@@ -27,7 +30,15 @@ def starts(payloads):
 
 
 def read(data, journal_id=ID):
-    return list(scan(memoryview(data), journal_id))
+    """What a map of the file gives, and reading it piece by piece, too."""
+    found = list(scan(memoryview(data), journal_id))
+    with tempfile.TemporaryFile() as file, patch.object(module, "_AHEAD", 50):
+        file.write(data)
+        file.flush()
+        pieces = Stored(file.fileno(), len(data))
+        assert list(scan(pieces, journal_id)) == found
+        assert identify(pieces) == identify(memoryview(data))
+    return found
 
 
 def frames(data, journal_id=ID):
@@ -66,6 +77,20 @@ def test_a_cut_journal_with_zeros_or_noise_behind_it_yields_the_same_prefix():
         whole = sum(end <= cut for end in at[1:])
         for tail in (bytes(500), noise, journal([b"stale", b"frames"], OTHER)):
             assert [frame.payload for frame in read(data[:cut] + tail)] == said[:whole], f"cut at {cut}"
+
+
+def test_what_is_cut_off_while_it_is_read_is_missing_and_what_is_whole_is_there():
+    said = [b"first", b"x" * 9000, b"last"]
+    for cut in (*starts(said), *range(0, 9200, 997)):
+        with tempfile.TemporaryFile() as file, patch.object(module, "_AHEAD", 50):
+            file.write(journal(said) + bytes(9000))
+            file.flush()
+            found = scan(Stored(file.fileno(), file.tell()), ID)
+            payloads = [next(found).payload]
+            file.truncate(cut)
+            payloads += [frame.payload for frame in found]
+        whole = max(1, sum(end <= cut for end in starts(said)[1:]))
+        assert payloads == said[:whole], f"cut at {cut}"
 
 
 def spoil(kind, data, start, end, rng):

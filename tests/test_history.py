@@ -1,6 +1,8 @@
 """The history: what a journal tells of attempts, money and keys, whole or damaged."""
 
 import os
+import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -307,9 +309,32 @@ def test_a_journal_that_cannot_be_read_is_one_clear_error(tmp_path, monkeypatch)
     def refuse(*_, **__):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("journeybatch.archive.mmap.mmap", refuse)
+    monkeypatch.setattr("journeybatch.frames.os.pread", refuse)
     with pytest.raises(OutputError, match="cannot be read: Input/output error"):
         read_history(path)
+
+
+CUT = """
+import os, sys
+from pathlib import Path
+from journeybatch import archive
+path, end, decode = Path(sys.argv[1]), int(sys.argv[2]), archive.entries.decode
+def later(payload):
+    os.truncate(path, end)
+    return decode(payload)
+archive.entries.decode = later
+print(len(archive.read_history(path).attempts))
+"""
+
+
+def test_a_torn_tail_that_a_starting_run_cuts_off_ends_nobody_who_reads(tmp_path):
+    path = write(tmp_path / "journal", [BEGAN, intent(7), reply(7)])
+    end = path.stat().st_size
+    with path.open("ab") as file:
+        file.write(bytes(2**22))
+    reader = [sys.executable, "-c", CUT, path, str(end)]
+    done = subprocess.run(reader, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, path.stat().st_size) == (0, "1\n", end)
 
 
 def test_an_entry_of_a_newer_version_is_one_clear_error(tmp_path):

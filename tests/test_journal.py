@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import signal
 import stat
@@ -25,7 +26,8 @@ from journeybatch.entries import Began, Finished, GivenUp, Intent, Received, Set
 from journeybatch.errors import DiskFull, OutputError, RunLocked
 from journeybatch.frames import MAGIC, pack
 from journeybatch.history import History
-from journeybatch.journal import BALLAST, BALLAST_BYTES, SYNC_EVERY, SYNC_WITHIN_S, Journal, locked, open_journal
+from journeybatch.journal import BALLAST, BALLAST_BYTES, SYNC_EVERY, SYNC_WITHIN_S, Journal, open_journal
+from journeybatch.lock import locked
 
 
 @pytest.fixture
@@ -344,7 +346,7 @@ def test_a_second_run_gets_locked_at_once_also_in_the_same_process(tmp_path):
 def test_a_look_at_the_lock_that_lasts_a_moment_turns_no_run_away(tmp_path):
     open_journal(tmp_path).close()
     fd = os.open(tmp_path / "journal", os.O_RDONLY)
-    module.fcntl.flock(fd, module.fcntl.LOCK_SH)  # as ``locked`` does
+    fcntl.flock(fd, fcntl.LOCK_SH)  # as ``locked`` does
     threading.Timer(0.03, os.close, [fd]).start()
     open_journal(tmp_path).close()
 
@@ -394,7 +396,7 @@ def test_looking_at_the_lock_takes_nothing_and_disturbs_nobody(tmp_path):
     look = """
         import sys, time
         from pathlib import Path
-        from journeybatch.journal import locked
+        from journeybatch.lock import locked
         end = time.monotonic() + 30
         print("looking", flush=True)
         while time.monotonic() < end:
@@ -412,14 +414,14 @@ def test_looking_at_the_lock_takes_nothing_and_disturbs_nobody(tmp_path):
 def test_a_directory_moved_aside_while_its_lock_is_taken_is_made_anew(tmp_path, monkeypatch):
     directory = tmp_path / "out"
     open_journal(directory).close()
-    lock, moved = module.fcntl.flock, []
+    lock, moved = fcntl.flock, []
 
     def move_once(fd, how):
         if not moved:
             moved.append(directory.rename(tmp_path / "aside"))
         return lock(fd, how)
 
-    monkeypatch.setattr(module.fcntl, "flock", move_once)
+    monkeypatch.setattr(fcntl, "flock", move_once)
     journal = open_journal(directory)
     assert os.path.samestat(os.fstat(journal.fd), (directory / "journal").stat())
     assert not locked(tmp_path / "aside" / "journal"), "whoever has it now may use it"
@@ -430,7 +432,7 @@ def test_a_file_system_without_locks_is_one_clear_error(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(module.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(OutputError, match="No locks available"):
         open_journal(tmp_path)
 

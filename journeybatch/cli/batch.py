@@ -13,12 +13,13 @@ import click
 from journeybatch.audit import views_wait
 from journeybatch.cli import screen
 from journeybatch.cli.environment import load, read_world
-from journeybatch.cli.looking import directory_of, history_of, rebound, spec_of
+from journeybatch.cli.looking import check_journal, directory_of, history_of, rebound, spec_of
 from journeybatch.directory import discard_if_unused, open_directory
-from journeybatch.errors import JobError, OutputError, RunLocked
+from journeybatch.errors import JobError, OutputError
 from journeybatch.intake import loaded, spools
 from journeybatch.job import bind
-from journeybatch.journal import NAME, locked
+from journeybatch.journal import NAME
+from journeybatch.lock import alone, without_runs
 from journeybatch.replacement import replacement
 from journeybatch.results import RESULTS
 from journeybatch.summary import read_summary
@@ -128,12 +129,13 @@ def answers(path: Path, files: tuple[Path, ...], column: str | None) -> None:
 def export_batch(targets: tuple[str, ...], to: Path, errors: Path | None, column: str | None) -> None:
     """Write the results of runs as output lines of the Batch API: id, custom_id, response and error."""
     directories = [directory_of(target) for target in targets]
-    for directory in directories:
-        if locked(directory / NAME):
-            raise RunLocked(f"{directory}: a run is at work here; export when it has ended")
     counts = {False: 0, True: 0}
     try:
         with ExitStack() as stack:
+            for directory in {each.resolve(): each for each in directories}.values():
+                check_journal(directory)
+                stack.enter_context(alone(directory))
+                stack.enter_context(without_runs(directory / NAME))
             paths = {False: to, **({True: errors} if errors else {})}
             files = {failed: _opened(path, stack) for failed, path in paths.items()}
             for told in chain.from_iterable(_told(directory, column) for directory in directories):

@@ -30,7 +30,8 @@ from journeybatch.cli.environment import load, read_world
 from journeybatch.client import Endpoint
 from journeybatch.errors import ApiFailure, JobError
 from journeybatch.job import World, endpoint_of
-from journeybatch.journal import NAME, locked
+from journeybatch.journal import NAME
+from journeybatch.lock import locked
 from journeybatch.spec import JobSpec
 
 PATIENCE_S = 10.0

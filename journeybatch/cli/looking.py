@@ -20,7 +20,8 @@ from journeybatch.errors import Damaged, OutputError, RunLocked
 from journeybatch.export import export as export_table
 from journeybatch.history import History
 from journeybatch.job import Job, bind
-from journeybatch.journal import NAME, locked, open_journal
+from journeybatch.journal import NAME, open_journal
+from journeybatch.lock import alone, locked, without_runs
 from journeybatch.preparation import kept_input
 from journeybatch.reading import reread
 from journeybatch.results import RESULTS, Counts
@@ -230,34 +231,40 @@ def rebound(directory: Path, history: History) -> tuple[Job, Survey]:
 def export(target: str, to: Path | None) -> None:
     """Rebuild the Parquet views from the journal, for nothing; write them to FILE, and to sinks that lack them."""
     directory = directory_of(target)
-    history = history_of(directory)
-    if locked(directory / NAME):
-        raise RunLocked(f"{directory}: a run is at work here; export when it has ended")
-    job, surveyed = rebound(directory, history)
-    counts = write_views(job, history, directory / NAME, surveyed)
-    screen.out(f"{counts.answered} of {counts.total} rows answered: {directory / RESULTS}")
-    if to is not None:
-        export_table(directory / RESULTS, to)
-        screen.out(str(to))
-    if job.spec.sinks:
-        _deliver(job.spec, directory, counts, read_summary(directory) or {})
+    check_journal(directory)
+    with alone(directory):
+        with without_runs(directory / NAME):
+            history = history_of(directory)
+            job, surveyed = rebound(directory, history)
+            counts = write_views(job, history, directory / NAME, surveyed)
+            screen.out(f"{counts.answered} of {counts.total} rows answered: {directory / RESULTS}")
+            if to is not None:
+                export_table(directory / RESULTS, to)
+                screen.out(str(to))
+            summary, runs = read_summary(directory) or {}, len(history.runs)
+        if job.spec.sinks:
+            _deliver(job.spec, directory, counts, summary, runs)
 
 
-def _deliver(spec: JobSpec, directory: Path, counts: Counts, summary: dict[str, Any]) -> None:
-    """Bring the results to the sinks that lack them. Raises Undelivered, RunLocked, DiskFull."""
+def _deliver(spec: JobSpec, directory: Path, counts: Counts, summary: dict[str, Any], runs: int) -> None:
+    """Bring the results to the sinks that lack them, unless there was a run since the ``summary`` of the last of so
+    many ``runs``. Raises Undelivered, RunLocked, DiskFull."""
     if counts.pending and summary.get("exit_code") != 1 and summary.get("stopped_by") != "sink":
         screen.out(f"not delivered to the sinks: {counts.pending} rows are pending; run the job to its end first")
         return
     with closing(open_journal(directory)) as journal:
+        if len(journal.history.runs) != runs or (read_summary(directory) or {}) != summary:
+            raise RunLocked(f"{directory}: a run was at work here just now: export again")
         found = deliver(spec.sinks, directory / RESULTS, journal, read_world().environ)
+        failed = undelivered(found)
+        if summary.get("stopped_by") == "sink" and failed is None:
+            code = 1 if counts.failed or counts.pending else 0
+            told = {"stopped_by": None, "exit_code": code, "deliveries": msgspec.to_builtins(found)}
+            write_json(directory / SUMMARY, summary | told)
     for each in found:
         screen.out(f"{each.state}: {each.sink}")
-    if failed := undelivered(found):
+    if failed:
         raise failed
-    if summary.get("stopped_by") == "sink":
-        code = 1 if counts.failed or counts.pending else 0
-        told = {"stopped_by": None, "exit_code": code, "deliveries": msgspec.to_builtins(found)}
-        write_json(directory / SUMMARY, summary | told)
 
 
 @click.command()

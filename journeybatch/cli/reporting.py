@@ -17,7 +17,8 @@ from journeybatch.cli.looking import directory_of, history_of, rebound, spec_of
 from journeybatch.directory import EVALUATION
 from journeybatch.errors import Damaged, OutputError
 from journeybatch.history import History
-from journeybatch.journal import NAME, locked
+from journeybatch.journal import NAME
+from journeybatch.lock import locked
 from journeybatch.results import RESULTS, write_results
 from journeybatch.summary import read_summary
 from journeybatch.views import view_of

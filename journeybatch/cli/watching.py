@@ -13,12 +13,13 @@ import click
 import msgspec
 
 from journeybatch import entries, frames
-from journeybatch.archive import mapped
+from journeybatch.archive import stored
 from journeybatch.cli import screen
 from journeybatch.entries import AnyEntry, Began, GivenUp, Intent, Received, Reopened, Settled
 from journeybatch.errors import OutputError
 from journeybatch.identity import KEY_BYTES
-from journeybatch.journal import NAME, locked
+from journeybatch.journal import NAME
+from journeybatch.lock import locked
 from journeybatch.progress import duration
 from journeybatch.summary import read_summary
 
@@ -148,19 +149,17 @@ class Tail:
 
     def read(self) -> None:
         """Take in what was added since. A frame that is still being written is read the next time."""
-        with mapped(self._path) as buffer:
+        with stored(self._path) as buffer:
             if not self._end and len(buffer) > self._most:
                 self.whole, self._end = False, len(buffer) - self._most
             self._read(buffer)
 
-    def _read(self, buffer: memoryview) -> None:
-        with buffer[self._end :] as added:
-            journal_id, read = frames.identify(buffer), 0
-            for frame in frames.scan(added, journal_id) if journal_id else ():
-                if isinstance(frame, frames.Frame):
-                    self._fold(entries.decode(frame.payload))
-                    read = frame.offset + frames.OVERHEAD + len(frame.payload)
-            self._end += read
+    def _read(self, buffer: frames.Stored) -> None:
+        journal_id = frames.identify(buffer)
+        for frame in frames.scan(buffer, journal_id, self._end) if journal_id else ():
+            if isinstance(frame, frames.Frame):
+                self._fold(entries.decode(frame.payload))
+                self._end = frame.offset + frames.OVERHEAD + len(frame.payload)
 
     def _fold(self, entry: AnyEntry) -> None:
         if isinstance(entry, Intent):

@@ -24,7 +24,7 @@ import anyio
 import trio
 from trio.testing import MockClock
 
-from journeybatch import accounted, bookmark, compaction, journal, marker, progress
+from journeybatch import accounted, bookmark, compaction, journal, lock, marker, progress
 from journeybatch.concurrency import InFlight
 from journeybatch.daybook import open_daybook
 from journeybatch.directory import open_directory, read_directory
@@ -184,7 +184,7 @@ def _virtual(root: Path, rng: random.Random) -> Iterator[None]:
         Recorder(root, lambda call, path: FATE.get().disk(call, path)).recording(),
         patch.object(accounted, "judge", read),
         patch.object(time, "time", clock),
-        patch.object(journal, "LOCK_PAUSES_S", (0.0,)),
+        patch.object(lock, "PAUSES_S", (0.0,)),
         patch.object(progress, "EVERY_S", 3600.0),
         patch.object(compaction, "WORTH", 0),
         patch.object(bookmark, "WORTH", rng.choice((1, 4, 250_000))),

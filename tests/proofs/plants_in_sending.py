@@ -148,9 +148,9 @@ IN_SENDING = (
     ),
     Plant(
         "a second run is let in",
-        "journal",
-        "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)",
-        "fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)",
+        "lock",
+        "_taken(fd, fcntl.LOCK_EX, lambda: _shared(fd))",
+        "_taken(fd, fcntl.LOCK_SH, lambda: _shared(fd))",
         "lives",
         40,
     ),

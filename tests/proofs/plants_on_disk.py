@@ -46,17 +46,17 @@ ON_DISK = (
     Plant("the key is not blotted out", "client", '_blotter("" if', '_blotter("" if True or', "secrets", 0.2),
     Plant(
         "the lock is skipped",
-        "journal",
-        "return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)",
-        "return None",
+        "lock",
+        "if not _taken(fd, fcntl.LOCK_EX, lambda: _shared(fd)):",
+        "if False:",
         "race",
         2,
     ),
     Plant(
         "the lock is on a name of its own",
         "journal",
-        "_lock(fd, directory)\n            with",
-        "_lock(os.open('/dev/shm/' + str(directory.absolute()).replace('/', '_'), os.O_CREAT | os.O_RDWR), directory)\n"
+        "lock(fd, directory)\n            with",
+        "lock(os.open('/dev/shm/' + str(directory.absolute()).replace('/', '_'), os.O_CREAT | os.O_RDWR), directory)\n"
         "            with",
         "race",
         4,

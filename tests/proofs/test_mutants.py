@@ -17,7 +17,7 @@ TRY = """
 from proofs import mutants
 mutants.TESTS = dict.fromkeys(mutants.TESTS, ({tests!r},))
 try:
-    print(mutants.prove({number}, 1))
+    print(mutants.prove({number}, 2))
 except mutants.Broken as broken:
     print(broken)
 """
@@ -34,7 +34,7 @@ def test_a_module_whose_tests_are_toothless_is_reported(tmp_path: Path) -> None:
     toothless = tmp_path / "test_nothing.py"
     toothless.write_text("def test_nothing():\n    import journeybatch.journal\n")
     said, told = tried(toothless, 2)
-    assert "seed 1: 0 of 2 mutants were noticed: journal 0/1, ledger 0/1" in said
+    assert "seed 2: 0 of 2 mutants were noticed: journal 0/1, ledger 0/1" in said
     assert told.count("survived: ") == 2
 
 

@@ -17,7 +17,7 @@ import anyio.to_thread
 import trio
 from trio.testing import MockClock
 
-from journeybatch import accounted, api, commit, journal, progress, tuning
+from journeybatch import accounted, api, commit, journal, lock, progress, tuning
 from proofs.checker import Broken
 from proofs.fate import HOUR, Fate
 from proofs.recorder import Recorder
@@ -99,7 +99,7 @@ def virtual(
         patch.object(anyio.to_thread, "run_sync", beside),
         patch.object(time, "time", clock),
         patch.object(commit, "perf_counter", stopwatch),
-        patch.object(journal, "LOCK_PAUSES_S", (0.0,)),
+        patch.object(lock, "PAUSES_S", (0.0,)),
         patch.object(progress, "EVERY_S", 60.0),
         patch.object(tuning, "EVERY_S", 600.0),  # nobody has wishes, and looking for them fills hours of waiting
     ):
