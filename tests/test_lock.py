@@ -129,3 +129,7 @@ def test_results_of_before_a_run_are_not_delivered_after_it(flow, call, monkeypa
     said = call("export", flow.output)
     assert (report.exit_code, said.code, sink.exists()) == (0, 4, False)
     assert "export again" in said.err
+
+
+def test_a_run_is_not_waited_for_longer_than_anybody_notices():
+    assert 0 < sum(module.PAUSES_S) < 0.5
