@@ -47,14 +47,15 @@ def write_parquet(
 
     with replacement(path) as temporary:
         try:
-            register_io_source(produce, schema=expected).sink_parquet(
-                temporary,
-                compression="zstd",
-                compression_level=1,  # the default takes half as long again, for two hundredths of the bytes
-                row_group_size=ROW_GROUP,
-                maintain_order=True,
-                metadata=dict(sorted(metadata.items())),
-            )
+            with temporary.open("wb") as file:  # by its name, polars might open it when it is gone again
+                register_io_source(produce, schema=expected).sink_parquet(
+                    file,
+                    compression="zstd",
+                    compression_level=1,  # the default takes half as long again, for two hundredths of the bytes
+                    row_group_size=ROW_GROUP,
+                    maintain_order=True,
+                    metadata=dict(sorted(metadata.items())),
+                )
             written = pl.scan_parquet(temporary, glob=False)
             found = (written.collect_schema().names(), written.select(pl.len()).collect().item())
         except pl.exceptions.PolarsError as error:
