@@ -16,12 +16,12 @@ AT_ONCE = 256
 
 
 class News(msgspec.Struct):
-    """``reread``: the attempts whose reply came to something new; ``loans`` from a ``library`` (None: there is none);
+    """``reread``: the attempts whose reply came to something new; ``loans`` from a ``lender`` (None: there is none);
     ``entries`` as they are. The history has taken in all of it."""
 
     loans: Loans
     reread: Sequence[int] = ()
-    library: Library | None = None
+    lender: Library | None = None
     entries: Sequence[Decided | Reopened] = ()
 
     def __bool__(self) -> bool:
@@ -30,7 +30,7 @@ class News(msgspec.Struct):
     def reply(self, attempt: int) -> Received | None:
         """The reply to the history's ``attempt``, if it is lent."""
         loan = self.loans.to(attempt)
-        return None if loan is None or self.library is None else self.library.reply(loan)
+        return None if loan is None or self.lender is None else self.lender.reply(loan)
 
 
 def tell(news: News, journal: Journal, reading: bytes) -> Iterator[None]:
@@ -43,7 +43,7 @@ def tell(news: News, journal: Journal, reading: bytes) -> Iterator[None]:
         if number % AT_ONCE == 0:
             journal.check()
             yield
-    for number, entry in enumerate(news.library.entries(news.loans) if news.library else (), 1):
+    for number, entry in enumerate(news.lender.entries(news.loans) if news.lender else (), 1):
         offset = journal.write(entry)
         journal.append(Reread(offset, reading, *history.read_at(offset)))
         journal.check()
@@ -53,4 +53,4 @@ def tell(news: News, journal: Journal, reading: bytes) -> Iterator[None]:
         journal.append(said)
     journal.flush()
     history.lender = lambda _: None
-    news.reread, news.loans, news.library = (), Loans(), None
+    news.reread, news.loans, news.lender = (), Loans(), None

@@ -235,7 +235,7 @@ def _take_over(job: Job, history: History, surveyed: Survey, now: float) -> News
             break
         library = library or Library(directory for directory in job.spec.reuse if directory != job.spec.output)
         library.lend(wanted, job.reader, job.since(history, now) or 0.0, history, loans)
-    news = News(loans, library=library)
+    news = News(loans, lender=library)
     history.lender = news.reply
     return news
 

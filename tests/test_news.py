@@ -29,7 +29,7 @@ from journeybatch.verdict import ANSWERED, INVALID
 def borrowed(other: Path, keys: list[bytes], to: History) -> News:
     library, loans = Library([other]), Loans()
     library.lend(pl.Series(keys, dtype=pl.Binary), PLAIN, 0.0, to, loans)
-    return News(loans, library=library)
+    return News(loans, lender=library)
 
 
 def write(news: News, journal: Journal, reading: bytes) -> int:
