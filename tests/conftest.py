@@ -33,6 +33,15 @@ def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         yield
 
 
+def held(directory: Path) -> int:
+    """How many descriptors this process has on a directory and what lies in it; other tests' come and go meanwhile."""
+    found = 0
+    for descriptor in Path("/dev/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found += str(descriptor.readlink()).startswith(str(directory))
+    return found
+
+
 class Flow:
     """A job in a directory of its own, and an emulator in this process that answers it."""
 

@@ -1,6 +1,5 @@
 """The journal: what reached it is there after a kill, what is called durable is there after a power cut."""
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from conftest import held
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_history import BEGAN, intent, reply, settled, told
@@ -66,15 +66,6 @@ def names(directory):
 
 def inodes(*paths):
     return [path.stat().st_ino for path in paths]
-
-
-def held(directory):
-    """How many descriptors this process has on the directory and what lies in it."""
-    found = 0
-    for descriptor in Path("/dev/fd").iterdir():
-        with contextlib.suppress(OSError):
-            found += str(descriptor.readlink()).startswith(str(directory))
-    return found
 
 
 def requests(directory):

@@ -1,10 +1,10 @@
 """What is laid away is what comes back; the disk is left its room, and the room goes with the owner."""
 
-import contextlib
 import gc
 from pathlib import Path
 
 import pytest
+from conftest import held
 
 from journeybatch import scratch
 from journeybatch.errors import DiskFull
@@ -45,24 +45,15 @@ def test_what_is_closed_gives_nothing_back(room):
         room.get(place)
 
 
-def descriptors(directory):
-    """How many of this process are on what lies in the directory; other tests' come and go meanwhile."""
-    found = 0
-    for descriptor in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):
-            found += str(descriptor.readlink()).startswith(str(directory))
-    return found
-
-
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors cannot be counted here")
 def test_no_descriptor_is_left_when_its_owner_goes(tmp_path, monkeypatch):
     monkeypatch.setattr(scratch, "SPARE_BYTES", 0)
     for close in (True, False):
         room = Scratch(tmp_path)
         room.put(b"something")
-        assert descriptors(tmp_path) == 1
+        assert held(tmp_path) == 1
         if close:
             room.close()
         del room
         gc.collect()
-        assert descriptors(tmp_path) == 0
+        assert held(tmp_path) == 0
