@@ -22,6 +22,7 @@ import minijinja
 from journeybatch import dialect
 from journeybatch.cells import Fields, Items, json_text, shown
 from journeybatch.errors import TemplateError
+from journeybatch.filling import Filling
 from journeybatch.records import Message, Role
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class PromptTemplate:
             used |= self._compile(str(index), source, tuple(columns), where)
         self._wants_row = "row" in used and "row" not in columns
         self.variables = tuple(name for name in columns if name in used)
+        self._filling = Filling.of(messages, self.render)
 
     def _compile(self, name: str, source: str, columns: tuple[str, ...], where: str) -> set[str]:
         environment = self._environment
@@ -78,6 +80,10 @@ class PromptTemplate:
 
     def render_batch(self, frame: pl.DataFrame) -> Iterator[tuple[Message, ...] | TemplateError]:
         """``render`` for every row of a frame, in order; a row's error is yielded in its place."""
+        filled = self._filling.fill(frame) if self._filling else None
+        return self._render_rows(frame) if filled is None else filled
+
+    def _render_rows(self, frame: pl.DataFrame) -> Iterator[tuple[Message, ...] | TemplateError]:
         columns = [frame[name].to_list() for name in self.variables]
         for cells in zip(*columns, strict=True) if columns else repeat((), frame.height):
             try:

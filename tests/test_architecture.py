@@ -49,6 +49,7 @@ READING_ORDER = [
     "intake",
     "cells",
     "dialect",
+    "filling",
     "template",
     "parquet",
     "stamp",
