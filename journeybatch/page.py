@@ -175,7 +175,15 @@ def marks(keys: pl.Series) -> pl.Series:
     """The marks (UInt64) of keys (Binary); nulls stay."""
     import polars as pl
 
-    return keys.bin.slice(0, 8).bin.reinterpret(dtype=pl.UInt64, endianness=sys.byteorder)
+    halves = (keys.slice(at, SIZE).bin.slice(0, 8) for at in range(0, len(keys) or 1, SIZE))  # twice the marks' room
+    return pl.concat([half.bin.reinterpret(dtype=pl.UInt64, endianness=sys.byteorder) for half in halves], rechunk=True)
+
+
+def numbered(keys: pl.Series) -> pl.Series:
+    """Keys (Binary) as numbers (Int128), which take half the room; nulls stay."""
+    import polars as pl
+
+    return keys.bin.reinterpret(dtype=pl.Int128)
 
 
 def binary(keys: bytes | bytearray) -> pl.Series:

@@ -16,9 +16,9 @@ import msgspec
 from journeybatch.asking import Step
 from journeybatch.history import History
 from journeybatch.scroll import Scroll
+from journeybatch.shares import by_row, by_use, repeated, sharing
 from journeybatch.states import ANSWERED, FAILED, HELD, OPEN, Policy, states_of
 from journeybatch.survey import Survey
-from journeybatch.tally import by_row, by_use, sharing
 from journeybatch.vocabulary import Words
 
 if TYPE_CHECKING:
@@ -76,12 +76,16 @@ def stand_by_parts(
     history: History, surveyed: Survey, steps: Sequence[Step], policy: Policy, tops: Sequence[int] = ()
 ) -> Generator[None, None, Standing]:
     """``stand``, with a pause after each part of the rows, and some before, in which something else may be done."""
+    again = []
+    for keys in surveyed.steps:  # before there are states, for the two would not be in memory together
+        again.append(repeated(keys))
+        yield
     states, several = states_of(history, policy), len(tops) > 1
     yield
     top, words = _tops(surveyed, tops or [steps[-1].tier]), history.attempts.words
     shared = []
-    for keys in surveyed.steps:
-        shared.append(sharing(keys, states))
+    for keys, some in zip(surveyed.steps, again, strict=True):
+        shared.append(sharing(keys, some, states))
         yield
     if not several:
         states = states.drop("key")  # which is a third of it
@@ -223,6 +227,8 @@ def _tops(surveyed: Survey, tops: Sequence[int]) -> pl.Series:
     """Per row, the tier of the strongest model that it may be asked of."""
     import polars as pl
 
+    if len(tops) == 1:
+        return pl.repeat(tops[0], surveyed.rows, dtype=pl.Int16, eager=True)
     way = pl.int_range(surveyed.rows, eager=True) % surveyed.width // surveyed.samples
     return pl.Series(tops, dtype=pl.Int16).gather(way)
 

@@ -9,6 +9,7 @@ import msgspec
 
 from journeybatch.escalation import Rules
 from journeybatch.history import History
+from journeybatch.page import numbered
 from journeybatch.tally import tallied
 from journeybatch.verdict import DECLINED, ERRORS, INVALID, READABLE, REFUSED
 
@@ -44,8 +45,9 @@ class Policy(msgspec.Struct, frozen=True):
 def states_of(history: History, policy: Policy) -> pl.DataFrame:
     """The tally with each key's ``state`` at its step, whether that sends it ``up`` where there is a way up, its
     ``error`` and ``message`` (numbers among the texts of ``history.attempts.words``, null for none), and whether that
-    stands in the journal (``sealed``). All numbers are of the smallest type that holds them: there is a line for each
-    key, and they are in memory together. Each column is in one piece, so that rows can be looked up."""
+    stands in the journal (``sealed``). Keys are ``numbered``, and all numbers of the smallest type that holds them:
+    there is a line for each key, and they are in memory together. Each column is in one piece, so that rows can be
+    looked up."""
     import polars as pl
 
     words = history.attempts.words
@@ -60,6 +62,7 @@ def states_of(history: History, policy: Policy) -> pl.DataFrame:
         left = left.join(part, on="key", how="anti", maintain_order="left") if len(left) else left
     never_asked = pl.concat([part.clear(), left], how="diagonal")
     states = pl.concat([*parts, _states(never_asked, history, policy)], how="vertical_relaxed")
+    parts.clear()  # or each column would be there twice
     return pl.DataFrame([states.drop_in_place(name).rechunk() for name in states.columns])
 
 
@@ -109,9 +112,8 @@ def _states(tallied: pl.DataFrame, history: History, policy: Policy) -> pl.DataF
         )
         .select(*_OF_KEYS)
     )
-    return states.with_columns(
-        states[name].shrink_dtype() for name, dtype in states.schema.items() if dtype.is_integer()
-    )
+    small = (states[name].shrink_dtype() for name, dtype in states.schema.items() if dtype.is_integer())
+    return states.with_columns(*small, numbered(states["key"]))
 
 
 def scores_of(senses: pl.Series) -> pl.Series:

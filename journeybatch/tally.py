@@ -1,19 +1,17 @@
-"""What each content key has come to: its attempts, its credits, its answer; and each row's share.
+"""What each content key has come to: its attempts, its credits, its answer.
 
-Credits are split in micro-credits: a charge equally among the prompts it carried, then a prompt's sum equally
-among its rows, each time by largest remainder in order, so that no sum ever differs from the charge.
+A charge is split in micro-credits, equally among the prompts it carried, by largest remainder in order, so that no sum
+ever differs from the charge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from journeybatch.attempts import BORROWED, SETTLED, TOGETHER, UNKNOWN, UNSENT
 from journeybatch.history import History
-from journeybatch.page import mark, marks
+from journeybatch.page import mark
 from journeybatch.verdict import INVALID, READABLE, REFUSED, UNFIT
 
 if TYPE_CHECKING:
@@ -64,7 +62,7 @@ def _once(history: History) -> pl.Series:
     asked = history.attempts.marks()
     if history.trials:
         asked = asked.replace([mark(key) for key in history.trials], [mark(key) for key in history.trials.values()])
-    return ~_twice(asked)
+    return ~twice(asked)
 
 
 def _come_to(history: History, since: float | None, *, together: bool) -> list[pl.Expr]:
@@ -156,39 +154,7 @@ def total(micro: pl.Series) -> int:
     return int(micro.cast(pl.Int128).sum())
 
 
-class Sharing(msgspec.Struct, frozen=True):
-    """Of each row, its key and ``at`` which row of a tally that stands, if it does; and of rows whose key others have
-    too, how many of these stand before it (``rank``) and how many there are in all (``sharers``), by ``row``. Null keys
-    are nobody's."""
-
-    keys: pl.Series
-    at: pl.Series
-    again: pl.DataFrame
-
-    def part(self, start: int, rows: int) -> pl.DataFrame:
-        """``key``, ``at``, ``rank`` and ``sharers`` of so many rows from number ``start`` on."""
-        import polars as pl
-
-        part = pl.DataFrame({"key": self.keys.slice(start, rows), "at": self.at.slice(start, rows)})
-        part = part.with_columns(rank=pl.lit(0, pl.Int32), sharers=pl.lit(1, pl.Int32))
-        again = self.again.filter(pl.col("row").is_between(start, start + rows - 1))
-        return part.with_columns(
-            part[name].scatter(again["row"] - start, again[name]) for name in ("rank", "sharers") if len(again)
-        )
-
-
-def sharing(keys: pl.Series, tallied: pl.DataFrame) -> Sharing:
-    """How the rows with these ``keys`` share them, and where each key stands in ``tallied``."""
-    import polars as pl
-
-    rows = pl.DataFrame({"key": keys}).with_row_index("row").filter(_twice(marks(keys)))
-    again = rows.select(
-        "row", rank=pl.int_range(pl.len(), dtype=pl.Int32).over("key"), sharers=pl.len().over("key").cast(pl.Int32)
-    )
-    return Sharing(keys, _places(keys, tallied["key"]), again)
-
-
-def _twice(marks: pl.Series) -> pl.Series:
+def twice(marks: pl.Series) -> pl.Series:
     """Of each of the ``marks``, whether it is there more than once; nulls are nobody's."""
     import polars as pl
 
@@ -197,92 +163,3 @@ def _twice(marks: pl.Series) -> pl.Series:
     if again.is_empty():
         return pl.repeat(False, len(marks), eager=True)
     return marks.is_in(again.unique().implode()).fill_null(False)
-
-
-def _places(keys: pl.Series, among: pl.Series) -> pl.Series:
-    """Where each of the ``keys`` stands ``among`` others, which are all different (UInt32; null: nowhere)."""
-    import polars as pl
-
-    order = marks(among).arg_sort()
-    ordered = marks(among).gather(order)
-    if (ordered == ordered.shift()).any():  # never yet, in all the nights there are: two keys with one mark
-        there = pl.DataFrame({"key": among}).with_row_index("at")
-        return pl.DataFrame({"key": keys}).join(there, on="key", how="left", maintain_order="left")["at"]
-    parts = [pl.Series(dtype=pl.UInt32)]
-    for asked in (keys.slice(start, TOGETHER) for start in range(0, len(keys) if len(order) else 0, TOGETHER)):
-        place = ordered.search_sorted(marks(asked).fill_null(0)).clip(upper_bound=len(ordered) - 1)
-        at = order.gather(place)
-        parts.append(pl.select(pl.when(among.gather(at) == asked).then(at)).to_series())  # a table of all takes more
-    return pl.concat(parts) if len(order) else pl.repeat(None, len(keys), dtype=pl.UInt32, eager=True)
-
-
-def by_row(shared: pl.DataFrame, tallied: pl.DataFrame) -> pl.DataFrame:
-    """One row per row of ``shared`` (a part of a ``Sharing``), in order: what ``tallied`` says of its key, with
-    ``credits`` and ``unknown`` the row's own share, and ``again`` (Boolean): an earlier row has the same key."""
-    import polars as pl
-
-    rows = shared.with_columns(pl.col("rank", "sharers").cast(pl.Int64))
-    nothing = {
-        "attempts": 0,
-        "doubt": False,
-        "doubted": False,
-        "replies": 0,
-        "invalid": 0,
-        "refused": False,
-        "unfit": False,
-    }
-    columns = [name for name in tallied.columns if name not in ("key", "credits", "unknown")]
-    found = (
-        tallied.drop("key", strict=False)
-        .select(pl.all().gather(rows["at"]))
-        .cast({"attempts": pl.Int32, "credits": pl.Int64, "unknown": pl.Int64, "sense": pl.UInt64})
-    )
-    return rows.hstack(found).select(
-        "key",
-        _share("credits"),
-        _share("unknown"),
-        *(pl.col(name).fill_null(nothing[name]) if name in nothing else name for name in columns),
-        again=(pl.col("rank") > 0) & pl.col("key").is_not_null(),
-    )
-
-
-def by_use(steps: Sequence[tuple[pl.Series, pl.Series]], tallied: pl.DataFrame, ways: pl.Series) -> pl.DataFrame:
-    """``credits`` and ``unknown`` of each row, where one key may be asked for in several ways and at several steps.
-
-    ``steps`` are pairs of keys and whether a row got there: only those who used an answer share its charge, or all who
-    might have where nobody did. ``alone``: what a row would have cost if its way (a number per row) had been the only
-    one.
-    """
-    import polars as pl
-
-    row = pl.int_range(len(ways), eager=True)
-    asked = [pl.DataFrame({"row": row, "way": ways, "key": keys, "used": used}) for keys, used in steps]
-    uses = (
-        pl.concat(asked)
-        .filter(pl.col("key").is_not_null())
-        .filter(pl.col("used") | ~pl.col("used").any().over("key"))
-        .sort("row", maintain_order=True)
-        .join(
-            tallied.select("key", pl.col("credits", "unknown").cast(pl.Int64)),
-            on="key",
-            how="left",
-            maintain_order="left",
-        )
-    )
-    shares = _ranked(uses, "key").with_columns(_share("credits"), _share("unknown"))
-    shares = shares.with_columns(alone=_ranked(uses, "key", "way").select(_share("credits")).to_series())
-    sums = shares.group_by("row").agg(pl.col("credits", "unknown", "alone").sum())
-    return row.rename("row").to_frame().join(sums, on="row", how="left", maintain_order="left").fill_null(0)
-
-
-def _ranked(uses: pl.DataFrame, *over: str) -> pl.DataFrame:
-    import polars as pl
-
-    return uses.with_columns(rank=pl.int_range(pl.len()).over(over), sharers=pl.len().over(over).cast(pl.Int64))
-
-
-def _share(column: str) -> pl.Expr:
-    import polars as pl
-
-    total, sharers = pl.col(column).fill_null(0), pl.col("sharers")
-    return (total // sharers + (pl.col("rank") < total % sharers).cast(pl.Int64)).alias(column)

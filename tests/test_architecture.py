@@ -116,6 +116,7 @@ READING_ORDER = [
     "survey",
     "packing",
     "tally",
+    "shares",
     "agreement",
     "guarantee",
     "pilot",

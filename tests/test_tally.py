@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from journeybatch.entries import Began, Intent, Received, Settled
 from journeybatch.history import History
-from journeybatch.tally import MICRO, by_row, sharing, tally, total
+from journeybatch.tally import MICRO, tally, total
 
 A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
 CHARGE = {"answered": "settled", "refused": "settled", "malformed": "unknown", "lost": "unknown"}
@@ -51,11 +51,6 @@ def test_credits_add_up_beyond_what_64_bits_hold_in_millionths():
     told = history(*([[bytes([number % 256, number // 256]) * 8], "answered", 10**9, 10**9] for number in range(9_300)))
     assert told.spent == 9_300 * 10**9
     assert total(tally(told)["credits"]) == told.spent * MICRO
-
-
-def joined(keys, tallied):
-    """What each of the rows with these keys has come to."""
-    return by_row(sharing(pl.Series(keys, dtype=pl.Binary), tallied).part(0, len(keys)), tallied)
 
 
 def test_nothing_asked_is_an_empty_table_of_the_same_shape():
@@ -125,47 +120,6 @@ def test_a_pack_s_charge_is_split_in_order_with_the_larger_parts_first():
     ]
 
 
-def test_rows_with_one_key_share_its_credits_and_the_later_ones_are_marked():
-    tallied = tally(history(([A], "answered", 1, 2), ([B], "answered", 3, 3)))
-    rows = joined([A, B, A, C, A], tallied)
-    assert rows.select(*SHOWN, "again").rows(named=True) == [
-        row(A, 1, 333_334, 333_334, 0),
-        row(B, 1, 3_000_000, 0, 1),
-        row(A, 1, 333_333, 333_333, 0, again=True),
-        row(C, 0, 0, 0, None),
-        row(A, 1, 333_333, 333_333, 0, again=True),
-    ]
-
-
-def row(key, attempts, credits, unknown, answer, again=False):
-    return {
-        "key": key,
-        "attempts": attempts,
-        "credits": credits,
-        "unknown": unknown,
-        "answer": answer,
-        "last": answer,
-        "doubt": False,
-        "again": again,
-    }
-
-
-def test_keys_that_were_never_asked_cost_nothing():
-    rows = joined([A, B], tally(History()))
-    assert rows.select(*SHOWN, "again").rows(named=True) == [row(A, 0, 0, 0, None), row(B, 0, 0, 0, None)]
-    assert rows["attempts"].dtype == pl.Int32
-
-
-def test_rows_without_a_key_have_nothing_to_do_with_each_other():
-    rows = joined([None, A, None], tally(history(([A], "answered", 1, 1))))
-    assert rows["again"].to_list() == [False, False, False]
-    assert rows["credits"].to_list() == [0, MICRO, 0]
-
-
-def test_no_rows_make_no_table_rows():
-    assert joined([], tally(history(([A], "answered", 1, 1)))).height == 0
-
-
 attempts = st.lists(
     st.tuples(
         st.lists(st.sampled_from(NAMES), min_size=1, max_size=7),  # packs, now and then with a key twice
@@ -175,26 +129,6 @@ attempts = st.lists(
     ).map(lambda drawn: (drawn[0], drawn[1], min(drawn[2:]), max(drawn[2:]))),
     max_size=12,
 )
-
-
-@settings(deadline=None, max_examples=100)
-@given(attempts, st.lists(st.sampled_from(NAMES[:5]), max_size=30))
-def test_no_millionth_of_a_credit_is_lost_or_made(attempts, keys):
-    told = history(*attempts)
-    tallied = tally(told)
-    assert tallied["credits"].sum() == told.spent * MICRO
-    assert tallied["unknown"].sum() == sum(run.unknown for run in told.runs) * MICRO
-
-    rows = joined(keys, tallied)
-    assert rows["key"].to_list() == keys  # in their order
-    here = tallied.filter(pl.col("key").is_in(keys))
-    for column in ("credits", "unknown"):
-        assert rows[column].sum() == here[column].sum()
-        spread = rows.group_by("key").agg(pl.col(column).max() - pl.col(column).min())
-        assert (spread[column] <= 1).all()
-        first = rows.filter(~pl.col("again")).group_by("key").agg(pl.col(column).max())
-        assert first.join(rows, on="key").filter(pl.col(column) < pl.col(f"{column}_right")).is_empty()
-    assert (~rows["again"]).sum() == len(set(keys))
 
 
 @settings(deadline=None, max_examples=100)
@@ -213,17 +147,3 @@ def test_the_tally_says_of_each_key_what_its_attempts_say(attempts):
                 entry["answer"] = index
     told_of = {key: fields for key, *fields in tally(told).select("key", "attempts", "answer", "last", "doubt").rows()}
     assert told_of == {key: list(entry.values()) for key, entry in expected.items()}
-
-
-twins = st.sampled_from([bytes(8) + bytes(8), bytes(8) + b"12345678", b"\xff" * 16, b"a" * 16, b"b" * 16])
-
-
-@settings(deadline=None)
-@given(st.lists(st.none() | twins | st.binary(min_size=16, max_size=16)), st.lists(twins, unique=True))
-def test_each_row_finds_its_key_also_where_keys_begin_alike(keys, asked):
-    tallied = tally(history(*((([key], "answered", 1, 1)) for key in asked)))
-    shared = sharing(pl.Series(keys, dtype=pl.Binary), tallied).part(0, len(keys))
-    known = tallied["key"].to_list()
-    assert shared["at"].to_list() == [known.index(key) if key in known else None for key in keys]
-    assert shared["sharers"].to_list() == [1 if key is None else keys.count(key) for key in keys]
-    assert shared["rank"].to_list() == [0 if key is None else keys[:at].count(key) for at, key in enumerate(keys)]
