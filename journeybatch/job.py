@@ -131,15 +131,16 @@ class Job(msgspec.Struct, frozen=True):
         """The input, from row number ``start`` on."""
         return table.batches(self.source, limit=self.limit, start=start)
 
-    def survey(self, directory: Path | None = None, ask: Ask | None = None) -> Survey:
+    def survey(self, directory: Path | None = None, ask: Ask | None = None, *, keeps: bool = False) -> Survey:
         """The first pass over the input, with what the last one left in the output ``directory``, if it is not where
-        the job says; for another ``ask``, if it is not the job's. Raises TableError."""
+        the job says; for another ``ask``, if it is not the job's; ``keeps``: it will be kept. Raises TableError."""
         ask, packs, target = ask or self.ask, self.spec.pack.rows != 1, self.target
         if not ask.dedupe:  # a row's key depends on all rows before it
             return survey.survey(self.frames(), ask, packs=packs, target=target)
         terms = Terms.of(ask, self.schema, packs=packs)
         with opened((directory or self.spec.output) / REGISTER, terms) as register:
-            return survey.survey(self.frames(), ask, packs=packs, target=target, register=register)
+            contents = table.contents(self.source, self.limit) if keeps or register.contents else None
+            return survey.survey(self.frames(), ask, packs=packs, target=target, register=register, contents=contents)
 
     def since(self, history: History, now: float | None = None) -> float | None:
         """The time (Unix seconds) before which an answer is too old, as seen when the run began, or ``now`` if that

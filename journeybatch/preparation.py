@@ -36,6 +36,7 @@ from journeybatch.spec import JobSpec
 from journeybatch.standing import Standing
 from journeybatch.summary import read_summary, write_json, write_text
 from journeybatch.survey import Survey, keep
+from journeybatch.table import contents
 from journeybatch.telemetry import check_telemetry
 from journeybatch.tuning import in_force
 
@@ -132,7 +133,7 @@ def prepare(spec: JobSpec, world: World, options: Options) -> Prepared:
         check_sinks(spec.sinks, job.columns, world.environ, job.frames)
         failed = bool(journal.history.given_up)
         again = _read_again(job, journal.history, options)
-        surveyed = job.survey()
+        surveyed = job.survey(keeps=True)
         surveyed.check_problems()
         now = time.time()
         news = _take_over(job, journal.history, surveyed, now)
@@ -206,7 +207,7 @@ def begin(ready: Prepared) -> Iterator[None]:
         write_text(path, dump(job.spec))
     except OSError as error:
         raise _refused(path, error) from None
-    keep(ready.surveyed)
+    keep(ready.surveyed, lambda: contents(job.source, job.limit))
 
 
 def _refused(path: Path, error: OSError) -> DiskFull:

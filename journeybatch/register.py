@@ -2,13 +2,14 @@
 
 It is a shortcut and nobody's truth. A block of rows (see ``survey``) is looked up by a fingerprint of its cells (see
 ``stamp``), in a file that was made with the same ask by the same programs; what is not found there, or not whole, is
-rendered. So the file may be missing, old, torn or foreign, and nothing comes of it but work. Two more looks keep a
-mistake from being believed: the first block that is found is rendered all the same, and so is each prompt before it is
-sent.
+rendered. So the file may be missing, old, torn or foreign, and nothing comes of it but work. Where the table's files
+are byte for byte what they were (see ``table``), not even their rows are read. Two more looks keep a mistake from being
+believed: the first block that is found is rendered all the same, and so is each prompt before it is sent.
 
 The file, all numbers little-endian: a magic line; the blocks one after another (the keys of each step, 16 bytes each,
 zeros for a key that is none; then, where prompts are packed, the extents); an index (for each block its fingerprint,
-rows and checksum); what it is bound to, the number of blocks, and a checksum over all of this that is not blocks.
+rows and checksum); what it is bound to, the number of blocks, the digest of the table's contents (zeros where there is
+none), and a checksum over all of this that is not blocks.
 """
 
 from __future__ import annotations
@@ -36,11 +37,12 @@ if TYPE_CHECKING:
     import polars as pl
 
 NAME = "register.bin"
-_MAGIC = b"journeybatch register 2\n"
+_MAGIC = b"journeybatch register 3\n"
 _NO_KEY = bytes(KEY_BYTES)
 _EXTENT = Struct("<IQI?")  # characters, head, characters of the head, whether there is a head
 _ENTRY = Struct("<16sI16s")
-_END = Struct("<32sQ16s")
+_END = Struct("<32sQ32s16s")
+_NO_CONTENTS = bytes(32)
 _LONGEST = 64 * 1024 * 1024
 """Bytes of an index, for eighteen billion rows. What claims to be longer is none of ours."""
 
@@ -70,24 +72,26 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 class Register:
-    """The register at ``path``, where it is good for ``terms``; an empty one where it is not. ``refuted``: it has said
-    what is not so."""
+    """The register at ``path``, where it is good for ``terms``; an empty one where it is not. ``contents``: the digest
+    of the table that it is about; None where that is not known. ``refuted``: it has said what is not so."""
 
     def __init__(self, path: Path, terms: Terms) -> None:
         self.path, self.terms = path, terms
+        self.contents: bytes | None = None
         self._proved = self.refuted = False
         self._fd = -1
         self._index: dict[bytes, tuple[int, int, bytes]] = {}
+        self._names: list[bytes] = []
 
     def open(self) -> None:
         """Read the index, if there is one."""
         with suppress(OSError):
             self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            self._index = self._read_index()
+            self._read_index()
 
     def close(self) -> None:
         """Nothing is found any more."""
-        self._index = {}
+        self._index, self._names = {}, []
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -104,6 +108,19 @@ class Register:
             if not self._proved:
                 self.close()
         return block, False
+
+    def entire(self, name: bytes, first: Block) -> list[tuple[bytes, int, Block]]:
+        """All blocks in order, each with its fingerprint and rows, for a table that is known by its ``contents``. None
+        where one of them is not whole, or the first one has not that name, or comes to something else now."""
+        found: list[tuple[bytes, int, Block]] = []
+        for each in self._names:
+            rows = self._index[each][1]
+            known = self._find(each, rows)
+            if known is None or (not found and not (each == name and known.same(first))):
+                return []
+            found.append((each, rows, known))
+        self._proved = True
+        return found
 
     def refute(self) -> None:
         """It said what is not so: nothing more is believed of it, by nobody."""
@@ -122,27 +139,30 @@ class Register:
             return None
         return _unpack(data, rows, self.terms) if _digest(data) == checksum else None
 
-    def _read_index(self) -> dict[bytes, tuple[int, int, bytes]]:
+    def _read_index(self) -> None:
         found = os.fstat(self._fd)
         most = found.st_size - len(_MAGIC) - _END.size
         if most < 0 or not stat.S_ISREG(found.st_mode):
-            return {}
+            return
         end = os.pread(self._fd, _END.size, found.st_size - _END.size)
         if len(end) != _END.size:
-            return {}
-        bound, number, checksum = _END.unpack(end)
+            return
+        bound, number, contents, checksum = _END.unpack(end)
         length = number * _ENTRY.size
         if bound != self.terms.bound or length > min(most, _LONGEST):
-            return {}
+            return
         start = found.st_size - _END.size - length
         index = os.pread(self._fd, length, start)
-        if os.pread(self._fd, len(_MAGIC), 0) != _MAGIC or _checksum(bound, index) != checksum:
-            return {}
-        blocks, offset = {}, len(_MAGIC)
+        if os.pread(self._fd, len(_MAGIC), 0) != _MAGIC or _checksum(bound, contents, index) != checksum:
+            return
+        blocks, names, offset = {}, [], len(_MAGIC)
         for name, rows, digest in _ENTRY.iter_unpack(index):
             blocks[name] = offset, rows, digest
+            names.append(name)
             offset += self.terms.size(rows)
-        return blocks if offset == start else {}
+        if offset == start:
+            self._index, self._names = blocks, names
+            self.contents = contents if contents != _NO_CONTENTS else None
 
 
 @contextmanager
@@ -156,8 +176,9 @@ def opened(path: Path, terms: Terms) -> Iterator[Register]:
         found.close()
 
 
-def write(path: Path, terms: Terms, blocks: Iterable[tuple[bytes, int, Block]]) -> None:
-    """Keep ``blocks``, each with its fingerprint and rows, in the place of what was kept before. Raises OSError."""
+def write(path: Path, terms: Terms, blocks: Iterable[tuple[bytes, int, Block]], contents: bytes | None = None) -> None:
+    """Keep ``blocks``, each with its fingerprint and rows, in the place of what was kept before; they are all there are
+    of a table with such ``contents``. Raises OSError."""
     index = bytearray()
     with replacement(path) as temporary, temporary.open("wb") as file:
         file.write(_MAGIC)
@@ -166,7 +187,8 @@ def write(path: Path, terms: Terms, blocks: Iterable[tuple[bytes, int, Block]]) 
             file.write(data)
             index += _ENTRY.pack(name, rows, _digest(data))
         file.write(index)
-        file.write(_END.pack(terms.bound, len(index) // _ENTRY.size, _checksum(terms.bound, bytes(index))))
+        told = contents or _NO_CONTENTS
+        file.write(_END.pack(terms.bound, len(index) // _ENTRY.size, told, _checksum(terms.bound, told, bytes(index))))
 
 
 def _pack(block: Block) -> bytes:
@@ -197,5 +219,5 @@ def _digest(data: bytes) -> bytes:
     return blake2b(data, digest_size=16).digest()
 
 
-def _checksum(bound: bytes, index: bytes) -> bytes:
-    return _digest(bound + index)
+def _checksum(bound: bytes, contents: bytes, index: bytes) -> bytes:
+    return _digest(bound + contents + index)

@@ -59,7 +59,7 @@ def blocks(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 
 def render(
-    frame: pl.DataFrame, ask: Ask, row: int, problems: list[Problem], seen: dict[bytes, int], *, packs: bool
+    frame: pl.DataFrame, *, ask: Ask, row: int, problems: list[Problem], seen: dict[bytes, int], packs: bool
 ) -> Block:
     """What the rows of ``frame`` come to, ``row`` and those after it. What is wrong with them goes to ``problems``;
     ``seen`` counts prompts from block to block."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from hashlib import blake2b
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ import msgspec
 
 from journeybatch.asking import Ask, Messages
 from journeybatch.errors import InputChanged, TableError, TemplateError
+from journeybatch.labels import Labels, labelled, labels_of, noting
 from journeybatch.records import Prompt
 from journeybatch.register import NAME, Register, write
 from journeybatch.rendering import Block, Problem, blocks, extents_of, render
@@ -33,15 +33,6 @@ AT_ONCE = 100
 """Prompts rendered together. Who sends them waits meanwhile, and all that is in flight with it."""
 
 
-class Labels(msgspec.Struct, frozen=True):
-    """What ``column`` says: the ``rows`` that it labels, as a table of ``row`` (Int64, among the table's rows) and
-    ``label`` (String), and a digest of which prompts have which labels, wherever they stand."""
-
-    column: str
-    rows: pl.DataFrame
-    digest: bytes
-
-
 class Survey(msgspec.Struct, frozen=True):
     """All keys of a table in row order, per step of the ask (Binary Series), its problems, and a fingerprint and a
     size per batch. Each row has ``width`` keys beside each other: for each variant that is compared, one for each of
@@ -52,6 +43,7 @@ class Survey(msgspec.Struct, frozen=True):
     ``head_characters``; None where nobody packs. ``labels`` are None where the job has no target.
 
     ``kept`` says of each batch whether the ``register`` said its keys; None where there was none to look into.
+    ``contents``: a digest of the table's files before they were read, where that was made.
     """
 
     steps: list[pl.Series]
@@ -64,6 +56,7 @@ class Survey(msgspec.Struct, frozen=True):
     labels: Labels | None = None
     register: Register | None = None
     kept: list[bool] = []
+    contents: bytes | None = None
 
     @property
     def refuted(self) -> bool:
@@ -108,58 +101,66 @@ def survey(
     packs: bool = False,
     target: str | None = None,
     register: Register | None = None,
+    contents: bytes | None = None,
 ) -> Survey:
     """Render every row of ``frames`` that is not found in the ``register``. A row with a problem has null keys.
-    ``packs``: measure the prompts too. ``target``: keep the labels of that column."""
+    ``packs``: measure the prompts too. ``target``: keep the labels of that column. ``contents``: see ``Survey``."""
     import polars as pl
 
     parts = [Block([pl.Series("jb_key", [], dtype=pl.Binary) for _ in ask.steps], extents_of([]) if packs else None)]
-    found = Survey([], [], [], [], ask.samples, ask.width, register=register)
-    labels: list[pl.DataFrame] = [_labels(pl.Series([], dtype=pl.String), 0)]
-    seen: dict[bytes, int] = {}
-    row = 0
-    for frame in blocks(frames):
-        digest, made = fingerprint(frame), partial(render, frame, ask, row, found.problems, seen, packs=packs)
-        if register is None:
-            block, kept = made(), False
-        else:
-            block, kept = register.look_up(digest, frame.height, made)
-        found.kept.append(kept)
+    found = Survey([], [], [], [], ask.samples, ask.width, register=register, contents=contents)
+    labels: list[pl.DataFrame] = [labels_of(pl.Series([], dtype=pl.String), 0)]
+    make = partial(render, ask=ask, problems=found.problems, seen={}, packs=packs)
+    if target is not None:
+        frames, contents = noting(frames, target, labels), None  # no row goes by unseen
+    for digest, rows, block, kept in _looked_up(frames, make, register, contents):
         parts.append(block)
-        if target is not None:
-            labels.append(_labels(frame[target], row))
         found.digests.append(digest)
-        found.sizes.append(frame.height)
-        row += frame.height
+        found.sizes.append(rows)
+        found.kept.append(kept)
     steps = [pl.concat(part.steps[step] for part in parts) for step in range(len(ask.steps))]
     return msgspec.structs.replace(
         found,
         steps=steps,
         extents=pl.concat(part.extents for part in parts if part.extents is not None) if packs else None,
-        labels=_labelled(target, pl.concat(labels), steps[0].gather_every(ask.width)) if target is not None else None,
+        labels=labelled(target, pl.concat(labels), steps[0].gather_every(ask.width)) if target is not None else None,
     )
 
 
-def _labels(column: pl.Series, row: int) -> pl.DataFrame:
-    import polars as pl
+def _looked_up(
+    frames: Iterable[pl.DataFrame],
+    make: Callable[..., Block],
+    register: Register | None,
+    contents: bytes | None,
+) -> Iterator[tuple[bytes, int, Block, bool]]:
+    """Each block's fingerprint, rows, what it comes to, and whether that is the register's word. Of a table that has
+    the ``contents`` that the register is about, no more than the first block is read."""
+    row = 0
+    for frame in blocks(frames):
+        digest, made = fingerprint(frame), partial(make, frame, row=row)
+        if register is None:
+            yield digest, frame.height, made(), False
+        elif row == 0 and contents is not None and contents == register.contents:
+            first = made()
+            if known := register.entire(digest, first):
+                yield from ((*each, place > 0) for place, each in enumerate(known))
+                return
+            yield digest, frame.height, first, False
+        else:
+            yield digest, frame.height, *register.look_up(digest, frame.height, made)
+        row += frame.height
 
-    found = pl.DataFrame({"label": column.cast(pl.String)}).with_row_index("row", offset=row)
-    return found.select(pl.col("row").cast(pl.Int64), "label").filter(pl.col("label").str.strip_chars() != "")
 
-
-def _labelled(column: str, rows: pl.DataFrame, keys: pl.Series) -> Labels:
-    named = rows.with_columns(key=keys.gather(rows["row"])).drop_nulls().sort("key", "label")
-    told = blake2b(digest_size=16)
-    for key, label in named.select("key", "label").iter_rows():
-        told.update(key + label.encode() + b"\0")
-    return Labels(column, rows, told.digest())
-
-
-def keep(surveyed: Survey) -> None:
-    """Keep what was found for the next pass, where it took work to find. A disk that does not take it is no harm."""
+def keep(surveyed: Survey, contents: Callable[[], bytes | None] = lambda: None) -> None:
+    """Keep what was found for the next pass, where it took work to find. A disk that does not take it is no harm.
+    ``contents`` says what the table's files are now: only if nobody has changed them since before they were surveyed,
+    it is of them that all this was found."""
     register, width = surveyed.register, surveyed.width
-    rendered = sum(size for size, kept in zip(surveyed.sizes, surveyed.kept, strict=True) if not kept)
-    if register is None or surveyed.problems or rendered < WORTH:
+    if register is None or surveyed.problems:
+        return
+    of_another = surveyed.contents not in (None, register.contents)
+    rows = (size for size, kept in zip(surveyed.sizes, surveyed.kept, strict=True) if of_another or not kept)
+    if sum(rows) < WORTH:
         return
 
     def found() -> Iterator[tuple[bytes, int, Block]]:
@@ -169,8 +170,9 @@ def keep(surveyed: Survey) -> None:
             yield digest, size, Block(steps, None if extents is None else extents.slice(row * ways, size * ways))
             row += size
 
+    same = surveyed.contents is not None and contents() == surveyed.contents
     with suppress(OSError):
-        write(register.path, register.terms, found())
+        write(register.path, register.terms, found(), surveyed.contents if same else None)
 
 
 def again(

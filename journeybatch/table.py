@@ -6,6 +6,7 @@ Every format becomes one polars LazyFrame, so that columns, conditions and limit
 from __future__ import annotations
 
 import errno
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,6 +76,26 @@ def batches(source: Source, *, limit: int | None = None, rows: int = 10_000, sta
         if batch is None:
             return
         yield from (part for part in batch.iter_slices(rows) if part.height)
+
+
+def contents(source: Source, limit: int | None = None) -> bytes | None:
+    """A digest (32 bytes) of all that the rows are made of: the files, byte for byte, and what is wanted of them. None
+    where there are no files, or they cannot be read, which reading their rows will tell.
+
+    SHA-256, for it has to notice an edit that was made in order not to be noticed.
+    """
+    if source.frame is not None:
+        return None
+    try:
+        files = located(source.path or "")
+        wanted = source.columns, source.where, limit, table_format(files[0], source.format)
+        told = hashlib.sha256(repr(wanted).encode("utf-8", "surrogatepass"))
+        for file in files:
+            with file.open("rb") as opened:
+                told.update(hashlib.file_digest(opened, "sha256").digest())
+    except (TableError, OSError):
+        return None
+    return told.digest()
 
 
 def _chosen(source: Source) -> pl.LazyFrame:

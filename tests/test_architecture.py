@@ -113,6 +113,7 @@ READING_ORDER = [
     "retry",
     "lanes",
     "register",
+    "labels",
     "survey",
     "packing",
     "tally",

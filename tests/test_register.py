@@ -85,7 +85,7 @@ def test_an_index_of_absurd_length_is_not_read(tmp_path):
     for number in (2**64 - 1, 2**27):
         with (tmp_path / NAME).open("wb") as file:  # sparse: it claims eight gigabytes
             file.seek(2**33)
-            file.write(register._END.pack(terms.bound, number, bytes(16)))
+            file.write(register._END.pack(terms.bound, number, bytes(32), bytes(16)))
         with opened(tmp_path / NAME, terms) as found:
             assert found._find(b"?" * 16, 1) is None
 

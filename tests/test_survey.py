@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from hashlib import sha256
 from itertools import count
 
 import polars as pl
@@ -12,7 +14,7 @@ from conftest import Flow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journeybatch import preparation, rendering, survey
+from journeybatch import preparation, register, rendering, survey
 from journeybatch.asking import Ask, Subject
 from journeybatch.errors import InputChanged
 from journeybatch.history import History
@@ -52,10 +54,30 @@ def told(found: Survey) -> tuple[object, ...]:
     return keys, found.problems, found.digests, found.sizes, found.samples, found.width, extents, labels
 
 
-def looked(frame: pl.DataFrame, ask: Ask, path, *, packs: bool = False, target: str | None = None) -> Survey:
-    terms = Terms.of(ask, frame.schema, packs=packs)
-    with opened(path, terms) as register:
-        return survey.survey([frame], ask, packs=packs, target=target, register=register)
+def looked(
+    frame: pl.DataFrame,
+    ask: Ask,
+    path,
+    *,
+    packs: bool = False,
+    target: str | None = None,
+    contents: bytes | None = None,
+    read: list[int] | None = None,
+) -> Survey:
+    """A survey of a frame, with the register at ``path``. The rows that were looked at go to ``read``, by number."""
+
+    def frames() -> Iterator[pl.DataFrame]:
+        for at in range(0, frame.height, BLOCK):
+            (read if read is not None else []).append(at)
+            yield frame[at : at + BLOCK]
+
+    with opened(path, Terms.of(ask, frame.schema, packs=packs)) as register:
+        return survey.survey(frames(), ask, packs=packs, target=target, register=register, contents=contents)
+
+
+def contents_of(frame: pl.DataFrame) -> bytes:
+    """As those of a file that has these rows."""
+    return sha256(repr(frame.rows()).encode()).digest()
 
 
 texts = st.text("abc", min_size=1, max_size=3)
@@ -87,8 +109,9 @@ def edited(rows: list[tuple[str | None, str]], edits: list[tuple[str, int, str]]
     edits=edits,
     asked=st.sampled_from(sorted(ASKS)),
     packs=st.booleans(),
+    target=st.sampled_from(["label", None]),
 )
-def test_a_survey_with_what_was_kept_equals_one_without(tmp_path_factory, rows, edits, asked, packs):
+def test_a_survey_with_what_was_kept_equals_one_without(tmp_path_factory, rows, edits, asked, packs, target):
     path, ask = tmp_path_factory.mktemp("out") / NAME, Ask(ASKS[asked], ("text", "label"))
     before, after = (
         pl.DataFrame(each, schema={"text": pl.String, "label": pl.String}, orient="row")
@@ -97,12 +120,13 @@ def test_a_survey_with_what_was_kept_equals_one_without(tmp_path_factory, rows, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rendering, "BLOCK", BLOCK)
         patch.setattr(survey, "WORTH", 1)
-        keep(looked(before, ask, path, packs=packs, target="label"))
-        without = survey.survey([after], ask, packs=packs, target="label")
-        found = looked(after, ask, path, packs=packs, target="label")
+        first = looked(before, ask, path, packs=packs, target=target, contents=contents_of(before))
+        keep(first, lambda: contents_of(before))
+        without = survey.survey([after], ask, packs=packs, target=target)
+        found = looked(after, ask, path, packs=packs, target=target, contents=contents_of(after))
         assert told(found) == told(without)
-        keep(found)
-        again = looked(after, ask, path, packs=packs, target="label")
+        keep(found, lambda: contents_of(after))
+        again = looked(after, ask, path, packs=packs, target=target, contents=contents_of(after))
         assert told(again) == told(without)
         for step in range(len(ask.steps)) if not without.problems else ():
             wanted = without.steps[step].is_not_null()
@@ -125,6 +149,63 @@ def test_only_blocks_that_changed_are_rendered_and_one_to_see_that_it_can_be_bel
     assert looked(pl.concat([table(), table(2)]), ask, path).kept == [False, True, True, True, True, False]
     assert looked(table().slice(8), ask, path).kept == [False, True, True]
     assert looked(table(), Ask([OTHER], ("text",)), path).kept == [False] * 5
+
+
+@pytest.mark.usefixtures("small")
+def test_of_a_table_whose_files_are_what_they_were_only_the_first_block_is_read(tmp_path):
+    ask, path, read = Ask([ONE], ("text",)), tmp_path / NAME, []
+    keep(looked(table(), ask, path, contents=b"1" * 32), lambda: b"1" * 32)
+    found = looked(table(), ask, path, contents=b"1" * 32, read=read)
+    assert told(found) == told(survey.survey([table()], ask))
+    assert found.kept == [False, True, True, True, True]
+    assert read == [0]
+    assert looked(table(), ask, path, contents=b"2" * 32, read=read).kept == found.kept
+    assert read == [0, 0, 4, 8, 12, 16]
+
+
+@pytest.mark.usefixtures("small")
+def test_a_table_that_was_changed_while_it_was_surveyed_is_not_known_by_its_files(tmp_path):
+    ask, path, read = Ask([ONE], ("text",)), tmp_path / NAME, []
+    keep(looked(table(), ask, path, contents=b"1" * 32), lambda: b"2" * 32)
+    for contents in (b"1" * 32, b"2" * 32, None):
+        looked(table(), ask, path, contents=contents, read=read)
+    assert read == [0, 4, 8, 12, 16] * 3
+
+
+@pytest.mark.usefixtures("small")
+def test_rows_that_are_not_what_the_files_had_are_noticed_when_they_are_asked(tmp_path):
+    ask, path = Ask([ONE], ("text",)), tmp_path / NAME
+    keep(looked(table(), ask, path, contents=b"1" * 32), lambda: b"1" * 32)
+    found = looked(table(), ask, path, contents=b"1" * 32)
+    cell = table().with_columns(text=pl.when(pl.int_range(pl.len()) == 9).then(pl.lit("new")).otherwise("text"))
+    with pytest.raises(InputChanged):
+        list(prompts(lambda start: [cell[start:]], found, ask, 0, found.keys.is_not_null()))
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("where", ["first", "last"])
+def test_of_a_register_that_is_not_whole_the_rest_is_still_used(tmp_path, where):
+    ask, path, read = Ask([ONE], ("text",)), tmp_path / NAME, []
+    keep(looked(table(), ask, path, contents=b"1" * 32), lambda: b"1" * 32)
+    data = bytearray(path.read_bytes())
+    data[len(register._MAGIC) + (0 if where == "first" else 19 * 16)] ^= 1
+    path.write_bytes(data)
+    found = looked(table(), ask, path, contents=b"1" * 32, read=read)
+    assert told(found) == told(survey.survey([table()], ask))
+    assert found.kept == ([False, False, True, True, True] if where == "first" else [False, False, True, True, False])
+    assert read == [0, 4, 8, 12, 16]
+
+
+@pytest.mark.usefixtures("small")
+def test_what_was_kept_of_other_files_is_kept_anew_though_all_blocks_are_known(tmp_path, monkeypatch):
+    monkeypatch.setattr(survey, "WORTH", BLOCK + 1)
+    ask, path, read = Ask([ONE], ("text",)), tmp_path / NAME, []
+    keep(looked(table(), ask, path))
+    keep(looked(table(), ask, path, contents=b"1" * 32), lambda: b"1" * 32)
+    before = path.stat().st_mtime_ns
+    keep(looked(table(), ask, path, contents=b"1" * 32, read=read), lambda: b"1" * 32)
+    assert read == [0]
+    assert path.stat().st_mtime_ns == before
 
 
 def test_little_work_is_not_kept(tmp_path, monkeypatch):
@@ -269,6 +350,19 @@ def test_a_run_keeps_what_it_found_and_the_next_one_takes_it(grown: Flow, call):
     for verb in ("verify", "status", "export"):
         assert call(verb, grown.output).code == 0
     assert results(grown).equals(views)
+
+
+def test_a_run_over_the_same_file_reads_its_rows_no_more_than_it_must(grown: Flow, monkeypatch):
+    grown.run()
+    looks, fingerprint = [], survey.fingerprint
+    monkeypatch.setattr(survey, "fingerprint", lambda frame: looks.append(frame.height) or fingerprint(frame))
+    job = bind(load_job(grown.job()), World(dict(os.environ)))
+    assert told(job.survey()) == told(survey.survey(job.frames(), job.ask))
+    assert looks == [4, *[4] * 5]
+    grown.table.write_bytes(grown.table.read_bytes().replace(b"thing 9", b"other 9"))
+    del looks[:]
+    assert kept(grown) == [False, True, False, True, True]
+    assert looks == [4] * 5
 
 
 def test_a_small_job_leaves_its_directory_as_simple_as_it_was(flow: Flow):

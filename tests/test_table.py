@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -213,6 +214,41 @@ def test_memory_does_not_grow_with_the_table(tmp_path, suffix):
         peaks.append(int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout))
         Path(path).unlink()
     assert peaks[1] - peaks[0] < 50_000  # KiB, for 80 MB more
+
+
+def test_contents_are_the_same_as_long_as_every_byte_is(tmp_path):
+    one, other = tmp_path / "a.csv", tmp_path / "b.csv"
+    one.write_bytes(CSV)
+    other.write_bytes(CSV)
+    pattern = Source(str(tmp_path / "*.csv"))
+    found = {
+        "one": table.contents(Source(str(one))),
+        "two": table.contents(pattern),
+        "limited": table.contents(Source(str(one)), 1),
+        "not limited": table.contents(Source(str(one)), 0),
+        "columns": table.contents(Source(str(one), columns=("id",))),
+        "condition": table.contents(Source(str(one), where="id > 1")),
+        "format": table.contents(Source(str(one), format="tsv")),
+    }
+    assert None not in found.values()
+    assert len(set(found.values())) == len(found)
+    assert table.contents(Source(str(other))) == found["one"]  # a name is no part of a row
+    stamp = one.stat()
+    one.write_bytes(CSV.replace(b"1", b"7"))
+    os.utime(one, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert one.stat().st_size == stamp.st_size
+    changed = table.contents(pattern)
+    assert changed not in (None, found["two"])
+    one.write_bytes(CSV)
+    other.write_bytes(CSV.replace(b"1", b"7"))
+    assert table.contents(pattern) not in (None, found["two"], changed)  # they follow each other
+
+
+def test_what_is_no_file_has_no_contents(tmp_path):
+    assert table.contents(Source(frame=pl.DataFrame({"a": [1]}))) is None
+    assert table.contents(Source(str(tmp_path / "gone.csv"))) is None
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert table.contents(Source(str(tmp_path / "pipe.csv"))) is None
 
 
 def test_importing_the_module_does_not_import_polars():
