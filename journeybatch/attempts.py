@@ -126,7 +126,9 @@ class Attempts:
         page = self._pages[-1]
         if page is None:
             page = self._load(len(self._pages) - 1)
-        page.changed = True
+        if not page.changed:
+            page.unfold()
+            page.changed = True
         page.run[place], page.request[place], page.attempt[place] = run, intent.request, intent.attempt
         page.least[place], page.credits_max[place], page.at[place] = intent.least, intent.most, intent.at
         page.asked[place] = page.read[place] = reading
@@ -151,7 +153,9 @@ class Attempts:
         """The page of attempt ``index``, and its place there, to change it at once: not after another page was looked
         at. Raises DiskFull where the disk does not give it back."""
         page = self.page(index)
-        page.changed = True
+        if not page.changed:
+            page.unfold()
+            page.changed = True
         return page, index & _IN_PAGE
 
     def adopt(self, number: int, words: list[str | None], read: Callable[[int], bytes]) -> None:

@@ -35,7 +35,7 @@ _TAIL = 2**16
 """Bytes of the journal before the bookmark that have to be as they were."""
 _CHUNK = 4 * 2**20
 _DIGEST, _LENGTH = 32, 8
-_FORMAT = f"{__version__}, pages of {SIZE}, {sys.byteorder} endian, loans by keys"
+_FORMAT = f"{__version__}, pages of {SIZE}, {sys.byteorder} endian, loans by keys, columns apart"
 
 
 class _Told(msgspec.Struct):

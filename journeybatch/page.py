@@ -6,7 +6,8 @@ import sys
 import zlib
 from array import array
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from struct import Struct
+from typing import TYPE_CHECKING, Any
 
 from journeybatch.errors import DiskFull
 from journeybatch.identity import KEY_BYTES
@@ -24,12 +25,15 @@ _FIELDS = (*((name, "i") for name in _SMALL), *((name, "q") for name in _LARGE),
 COLUMNS = (*(name for name, _ in _FIELDS), "charge")
 _EMPTY = {name: array(kind, bytes(array(kind).itemsize * SIZE)) for name, kind in _FIELDS}
 _EMPTY["offset"] = array("q", [-1]) * SIZE
-_WIDTHS = [(name, kind, len(_EMPTY[name]) * _EMPTY[name].itemsize) for name, kind in _FIELDS]
+_ARRAYS = {**dict(_FIELDS), "first": "q", "sense": "Q"}
+_COLUMNS = (*(name for name, _ in _FIELDS), "charge", "first", "keys", "code", "sense")
+_SIZES = Struct(f"<{len(_COLUMNS)}Q")
 
 
-def squeeze(packed: bytes) -> bytes:
-    """A page as it is stored: it takes a quarter of the room."""
-    return zlib.compress(packed, 1)
+def squeeze(columns: Sequence[bytes]) -> bytes:
+    """A page as it is stored: it takes a quarter of the room. Keys are as good as random and get no smaller."""
+    stored = [zlib.compress(each, name != "keys") for name, each in zip(_COLUMNS, columns, strict=True)]
+    return _SIZES.pack(*map(len, stored)) + b"".join(stored)
 
 
 class Page:
@@ -37,10 +41,10 @@ class Page:
 
     ``model``, ``error`` and ``message`` are numbers of words. Attempt i owns prompts ``first[i]`` to ``first[i + 1]``,
     whose ``keys``, ``code`` and, once anything was compared, ``sense`` stand in a row. ``changed``: it is not stored as
-    it is.
+    it is. Of a page that was stored, a column is unpacked when it is first looked at: most looks are at few of them.
     """
 
-    __slots__ = (*(name for name, _ in _FIELDS), "charge", "changed", "code", "first", "keys", "sense")
+    __slots__ = (*_COLUMNS, "changed", "_stored")
     run: array[int]
     attempt: array[int]
     status: array[int]
@@ -56,6 +60,11 @@ class Page:
     credits_max: array[int]
     at: array[float]
     latency_s: array[float]
+    charge: bytearray
+    first: array[int]
+    keys: bytearray
+    code: bytearray
+    sense: array[int]
 
     def __init__(self) -> None:
         for name, empty in _EMPTY.items():
@@ -63,46 +72,41 @@ class Page:
         self.charge = bytearray(SIZE)
         self.first = array("q", [0])
         self.keys, self.code, self.sense = bytearray(), bytearray(), array("Q")
-        self.changed = True
+        self.changed, self._stored = True, b""
 
-    def pack(self) -> bytes:
-        """The page in one piece."""
-        prompts = len(self.code)
-        counts = array("q", [len(self.first), prompts, len(self.sense)])
-        columns = (getattr(self, name).tobytes() for name, _ in _FIELDS)
-        return b"".join(
-            (counts.tobytes(), *columns, self.charge, self.first.tobytes(), self.keys, self.code, self.sense.tobytes())
-        )
+    def pack(self) -> list[bytes]:
+        """All columns as they are now."""
+        return [bytes(getattr(self, name)) for name in _COLUMNS]
 
     @classmethod
     def unpack(cls, squeezed: bytes) -> Page:
-        """A page as it was packed and squeezed. Raises DiskFull where it is not that."""
-        try:
-            data = zlib.decompress(squeezed)
-        except zlib.error as error:
-            raise DiskFull(
-                f"what was put aside is damaged: {error}; all replies are safe in the journal: run again"
-            ) from None
-        page, rest = cls.__new__(cls), memoryview(data)
-        firsts, prompts, senses = memoryview(data[:24]).cast("q")
-        at = 24
-        for name, kind, width in _WIDTHS:
-            column = array(kind)
-            column.frombytes(rest[at : at + width])
-            setattr(page, name, column)
-            at += width
-        page.first, page.sense = array("q"), array("Q")
-        page.charge = bytearray(rest[at : at + SIZE])
-        at += SIZE
-        page.first.frombytes(rest[at : at + 8 * firsts])
-        at += 8 * firsts
-        page.keys = bytearray(rest[at : at + KEY_BYTES * prompts])
-        at += KEY_BYTES * prompts
-        page.code = bytearray(rest[at : at + prompts])
-        at += prompts
-        page.sense.frombytes(rest[at : at + 8 * senses])
-        page.changed = False
+        """A page as it was packed and squeezed. Where it is not that, this raises DiskFull, or a look at it does."""
+        page = cls.__new__(cls)
+        page._stored, page.changed = squeezed, False
+        if len(squeezed) < _SIZES.size or sum(_SIZES.unpack_from(squeezed)) != len(squeezed) - _SIZES.size:
+            raise _damaged("it is not whole")
         return page
+
+    def __getattr__(self, name: str) -> Any:
+        """A column that has not been looked at since the page was stored."""
+        if name not in _COLUMNS:
+            raise AttributeError(name)
+        number, sizes = _COLUMNS.index(name), _SIZES.unpack_from(self._stored)
+        start = _SIZES.size + sum(sizes[:number])
+        try:
+            data = zlib.decompress(memoryview(self._stored)[start : start + sizes[number]])
+            column = array(_ARRAYS[name], data) if name in _ARRAYS else bytearray(data)
+        except (zlib.error, ValueError) as error:
+            raise _damaged(error) from None
+        setattr(self, name, column)
+        return column
+
+    def unfold(self) -> None:
+        """Unpack all of it, as whoever is going to change something must: halfway there could be no more of it. Raises
+        DiskFull."""
+        for name in _COLUMNS:
+            getattr(self, name)
+        self._stored = b""
 
     def judge(self, place: int, codes: bytes, senses: bytes) -> None:
         """Keep the verdicts on an attempt, and what its answers are compared by (eight bytes each, or none)."""
@@ -164,6 +168,10 @@ class Page:
                 "sense": sense.extend_constant(0, last - first - len(sense)),
             }
         )
+
+
+def _damaged(why: object) -> DiskFull:
+    return DiskFull(f"what was put aside is damaged: {why}; all replies are safe in the journal: run again")
 
 
 def mark(key: bytes) -> int:

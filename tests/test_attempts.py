@@ -1,5 +1,6 @@
 """Attempts as columns: what a table says of them is what each of them says alone."""
 
+import os
 import random
 
 import polars as pl
@@ -142,3 +143,14 @@ def test_pages_stay_in_memory_where_there_is_none_to_put_them_aside(monkeypatch)
     monkeypatch.setattr(module, "HELD", 1)
     made = attempts([([bytes(16)], False)] * (2 * SIZE + 1))
     assert list(made.request) == list(range(2 * SIZE + 1))
+
+
+def test_of_a_page_that_is_damaged_nothing_is_changed(monkeypatch):
+    monkeypatch.setattr(module, "HELD", 1)
+    made = attempts([([bytes(16)], False)] * (2 * SIZE + 1))
+    at, size = made._stored[0]
+    os.pwrite(made._scratch._fd, bytes(8), at + size - 8)  # the end of its last column
+    with pytest.raises(DiskFull, match="damaged"):
+        made.credits[5] = 7
+    assert not made.page(0).changed
+    assert made.credits[5] != 7

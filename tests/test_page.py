@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from journeybatch import page as module
 from journeybatch.errors import DiskFull
 from journeybatch.identity import KEY_BYTES
 from journeybatch.page import Page, mark, marks, series, squeeze
@@ -25,8 +26,9 @@ def test_what_was_packed_is_unpacked(asked, number, seconds, compared):
             page.judge(place, bytes([7] * len(some)), bytes(range(8)) * len(some))
     again = Page.unpack(squeeze(page.pack()))
     assert not again.changed
-    for name in Page.__slots__:
-        assert name == "changed" or getattr(again, name) == getattr(page, name), name
+    for name in module._COLUMNS:
+        assert getattr(again, name) == getattr(page, name), name
+    again = Page.unpack(squeeze(page.pack()))
     assert again.lines(0, len(asked), 100).equals(page.lines(0, len(asked), 100))
     assert again.numbers(0, len(asked)).equals(page.numbers(0, len(asked)))
 
@@ -35,6 +37,43 @@ def test_what_was_packed_is_unpacked(asked, number, seconds, compared):
 def test_what_is_no_page_is_a_failure_of_the_disk(data):
     with pytest.raises(DiskFull, match="all replies are safe in the journal"):
         Page.unpack(data)
+
+
+def unpacked(page: Page) -> set[str]:
+    """The columns that are in memory."""
+
+    def there(name: str) -> bool:
+        try:
+            object.__getattribute__(page, name)
+        except AttributeError:
+            return False
+        return True
+
+    return set(filter(there, module._COLUMNS))
+
+
+def test_a_column_is_unpacked_when_it_is_looked_at():
+    page = Page.unpack(squeeze(Page().pack()))
+    assert unpacked(page) == set()
+    page.numbers(0, 5, ("credits", "at"))
+    assert unpacked(page) == {"credits", "at"}
+    page.unfold()
+    assert unpacked(page) == set(module._COLUMNS)
+
+
+@pytest.mark.parametrize("name", module._COLUMNS)
+def test_damage_to_a_column_is_a_failure_of_the_disk_before_anything_is_changed(name):
+    squeezed = bytearray(squeeze(Page().pack()))
+    sizes = module._SIZES.unpack_from(squeezed)
+    number = module._COLUMNS.index(name)
+    squeezed[module._SIZES.size + sum(sizes[: number + 1]) - 1] ^= 1
+    page = Page.unpack(bytes(squeezed))
+    for other in set(module._COLUMNS) - {name}:
+        assert getattr(page, other) == getattr(Page(), other)
+    with pytest.raises(DiskFull, match="all replies are safe in the journal"):
+        getattr(page, name)
+    with pytest.raises(DiskFull, match="all replies are safe in the journal"):
+        page.unfold()
 
 
 @given(st.lists(st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES), max_size=5))
