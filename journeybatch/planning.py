@@ -75,7 +75,7 @@ def plan(
     """The plan for a surveyed input that is asked in ``ways``; pure."""
     costs = foresee(surveyed, standing, ways, sizing)
     requests = costs.best.requests
-    distinct = surveyed.keys.drop_nulls().n_unique()
+    distinct = standing.distinct
     latency = typical_latency_s(history)
     return Plan(
         rows=surveyed.rows,

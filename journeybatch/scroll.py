@@ -57,7 +57,7 @@ class Scroll:
 
     def _stored(self, frame: pl.DataFrame) -> pl.DataFrame | tuple[int, int]:
         file = BytesIO()
-        frame.write_ipc_stream(file)
+        frame.write_ipc_stream(file, compression="lz4")  # half the bytes, for less time than it takes to write them
         try:
             return self._scratch.put(file.getbuffer())
         except OSError:

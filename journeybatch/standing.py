@@ -37,7 +37,8 @@ class Standing(msgspec.Struct, frozen=True):
     once. ``lost``: keys that have failed and that nobody has given up yet, with the error; ``held``: keys in doubt
     that the job wants left alone. ``stay`` and ``ahead``: per step, which rows will come to be asked, each key once, if
     no row climbs any further, and if all do. ``climbed``: per model but the strongest, how many rows went up from it,
-    of how many that it is done with. ``unbound``: how many answers wait for the bound of their score."""
+    of how many that it is done with. ``unbound``: how many answers wait for the bound of their score. ``distinct``: how
+    many keys of the first step there are."""
 
     table: Scroll
     wanted: list[pl.Series]
@@ -47,6 +48,7 @@ class Standing(msgspec.Struct, frozen=True):
     ahead: list[pl.Series]
     climbed: list[tuple[int, int]]
     unbound: int = 0
+    distinct: int = 0
 
     @property
     def facts(self) -> pl.DataFrame:
@@ -109,6 +111,7 @@ def stand_by_parts(
         ahead=_joined([part.ahead for part in parts]),
         climbed=[(sum(up for up, _ in each), sum(done for _, done in each)) for each in climbed],
         unbound=sum(part.unbound for part in parts),
+        distinct=surveyed.rows - surveyed.keys.null_count() - int((again[0]["rank"] > 0).sum()),
     )
 
 
