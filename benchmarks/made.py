@@ -16,6 +16,7 @@ from journeybatch.job import bind
 from journeybatch.journal import open_journal
 from journeybatch.loading import dump
 from journeybatch.survey import keep
+from journeybatch.table import contents
 
 BATCH = 10_000
 LETTERS = "abcdefghijklmnopqrstuvwxyz     "
@@ -61,7 +62,7 @@ def write_register(job_file: Path) -> None:
     """What the first pass of an earlier run leaves in the job's output directory."""
     job = bind(load_job(str(job_file)), read_world())
     job.spec.output.mkdir(mode=0o700, exist_ok=True)
-    keep(job.survey())
+    keep(job.survey(keeps=True), lambda: contents(job.source, job.limit))
 
 
 def write_journal(job_file: Path, answered: int, characters: int) -> None:
