@@ -6,6 +6,7 @@ import json
 import random
 from pathlib import Path
 
+import anyio
 import polars as pl
 from polars.io.plugins import register_io_source
 
@@ -15,6 +16,7 @@ from journeybatch.entries import Began, Intent, Received, Settled
 from journeybatch.job import bind
 from journeybatch.journal import open_journal
 from journeybatch.loading import dump
+from journeybatch.marker import is_due, mark
 from journeybatch.survey import keep
 from journeybatch.table import contents
 
@@ -66,7 +68,8 @@ def write_register(job_file: Path) -> None:
 
 
 def write_journal(job_file: Path, answered: int, characters: int) -> None:
-    """A journal in the job's output directory as a run leaves it that was killed after ``answered`` answers."""
+    """A journal in the job's output directory as a run leaves it that was killed after ``answered`` answers, with the
+    last of the bookmarks that it had left by then."""
     job = bind(load_job(str(job_file)), read_world())
     body, output = reply_of(characters), job.spec.output
     journal = open_journal(output)
@@ -84,6 +87,8 @@ def write_journal(job_file: Path, answered: int, characters: int) -> None:
             journal.append(Settled(number, 1, "settled", price.least, price.most, None, None, 200, 0.5))
             number += 1
         journal.flush()
+        if is_due(journal):
+            anyio.run(mark, journal)
         if number >= answered:
             break
     (output / "job.yaml").write_text(dump(job.spec))
