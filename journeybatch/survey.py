@@ -189,7 +189,7 @@ def again(
     for frame in blocks(frames):
         if surveyed.refuted:
             raise _refuted(row)
-        if batches >= len(surveyed.sizes):
+        if batches >= len(surveyed.sizes) or frame.height != surveyed.sizes[batches]:
             raise changed(row)
         if asked is None or asked[batches]:
             if fingerprint(frame) != surveyed.digests[batches]:

@@ -105,8 +105,11 @@ def _digest(file: Path) -> bytes:
     with file.open("rb") as opened, ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
         fd, size = opened.fileno(), os.fstat(opened.fileno()).st_size
         told = hashlib.sha256(b"%d" % size)
-        for piece in pool.map(lambda at: hashlib.sha256(os.pread(fd, _PIECE, at)).digest(), range(0, size, _PIECE)):
-            told.update(piece)
+        try:
+            for piece in pool.map(lambda at: hashlib.sha256(os.pread(fd, _PIECE, at)).digest(), range(0, size, _PIECE)):
+                told.update(piece)
+        finally:
+            pool.shutdown(cancel_futures=True)  # a Ctrl-C does not wait for the rest
     return told.digest()
 
 

@@ -183,6 +183,21 @@ def test_rows_that_are_not_what_the_files_had_are_noticed_when_they_are_asked(tm
 
 
 @pytest.mark.usefixtures("small")
+def test_a_register_that_is_wrong_about_the_length_of_blocks_is_noticed(tmp_path):
+    """As it could be only if somebody wrote it so."""
+    ask, path = Ask([ONE], ("text",)), tmp_path / NAME
+    found = looked(table(), ask, path)
+    spans = [(0, 4), (4, 3), (7, 5), (12, 4), (16, 4)]
+    blocks = [rendering.Block([found.keys.slice(*span)]) for span in spans]
+    write(path, found.register.terms, zip(found.digests, [rows for _, rows in spans], blocks, strict=True), b"1" * 32)
+    again = looked(table(), ask, path, contents=b"1" * 32)
+    handed = []
+    with pytest.raises(InputChanged):
+        handed.extend(prompts(lambda start: [table()[start:]], again, ask, 0, again.keys.is_not_null()))
+    assert [(number, prompt.key) for number, prompt in handed] == list(enumerate(found.keys.to_list()[:4]))
+
+
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("where", ["first", "last"])
 def test_of_a_register_that_is_not_whole_the_rest_is_still_used(tmp_path, where):
     ask, path, read = Ask([ONE], ("text",)), tmp_path / NAME, []
