@@ -30,7 +30,7 @@ import msgspec
 from journeybatch import __version__
 from journeybatch.asking import Ask
 from journeybatch.identity import KEY_BYTES, split
-from journeybatch.rendering import Block, extents_of
+from journeybatch.rendering import BLOCK, Block, extents_of
 from journeybatch.replacement import replacement
 
 if TYPE_CHECKING:
@@ -125,6 +125,10 @@ class Register:
     def refute(self) -> None:
         """It said what is not so: nothing more is believed of it, by nobody."""
         self.refuted = True
+        self.forget()
+
+    def forget(self) -> None:
+        """Take it away: it may be what is wrong."""
         self.close()
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
@@ -157,6 +161,8 @@ class Register:
             return
         blocks, names, offset = {}, [], len(_MAGIC)
         for name, rows, digest in _ENTRY.iter_unpack(index):
+            if not 0 < rows <= BLOCK:
+                return
             blocks[name] = offset, rows, digest
             names.append(name)
             offset += self.terms.size(rows)

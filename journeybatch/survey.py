@@ -190,15 +190,22 @@ def again(
         if surveyed.refuted:
             raise _refuted(row)
         if batches >= len(surveyed.sizes) or frame.height != surveyed.sizes[batches]:
-            raise changed(row)
+            raise _changed(surveyed, row)
         if asked is None or asked[batches]:
             if fingerprint(frame) != surveyed.digests[batches]:
-                raise changed(row)
+                raise _changed(surveyed, row)
             yield row, frame
         batches += 1
         row += frame.height
     if batches != len(surveyed.sizes):
-        raise changed(row)
+        raise _changed(surveyed, row)
+
+
+def _changed(surveyed: Survey, row: int) -> InputChanged:
+    """The input changed, or else a register has said what is not so: the next run does without its word."""
+    if surveyed.register is not None and True in surveyed.kept:
+        surveyed.register.forget()
+    return changed(row)
 
 
 def prompts(

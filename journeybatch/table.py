@@ -85,17 +85,21 @@ def contents(source: Source, limit: int | None = None) -> bytes | None:
     """A digest (32 bytes) of all that the rows are made of: the files, byte for byte, and what is wanted of them. None
     where there are no files, or they cannot be read, which reading their rows will tell.
 
-    SHA-256, for it has to notice an edit that was made in order not to be noticed.
+    SHA-256, for it has to notice an edit that was made in order not to be noticed. A condition counts as polars reads
+    it, with the time where it asks for that: a table of what is due by now is another one in every moment.
     """
+    import polars as pl
+
     if source.frame is not None:
         return None
     try:
         files = located(source.path or "")
-        wanted = source.columns, source.where, limit, table_format(files[0], source.format)
+        condition = source.where and pl.sql_expr(source.where).meta.serialize()
+        wanted = source.columns, condition, limit, table_format(files[0], source.format)
         told = hashlib.sha256(repr(wanted).encode("utf-8", "surrogatepass"))
         for file in files:
             told.update(_digest(file))
-    except (TableError, OSError, RuntimeError):  # or there is no thread to be had
+    except (TableError, OSError, RuntimeError, pl.exceptions.PolarsError):  # or there is no thread to be had
         return None
     return told.digest()
 

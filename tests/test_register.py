@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from journeybatch import register
 from journeybatch.asking import Ask, Subject
 from journeybatch.register import NAME, Register, Terms, opened, write
-from journeybatch.rendering import Block, extents_of
+from journeybatch.rendering import BLOCK, Block, extents_of
 
 COLUMNS = {"text": pl.String()}
 DEEPSEEK = ("deepseek-chat", {})
@@ -88,6 +88,20 @@ def test_an_index_of_absurd_length_is_not_read(tmp_path):
             file.write(register._END.pack(terms.bound, number, bytes(32), bytes(16)))
         with opened(tmp_path / NAME, terms) as found:
             assert found._find(b"?" * 16, 1) is None
+
+
+@pytest.mark.parametrize("rows", [0, BLOCK + 1, 2**32 - 1])
+def test_a_block_of_a_length_that_is_never_written_says_nothing(tmp_path, rows):
+    terms, index = Terms(bytes(32), 1, 1, 0), register._ENTRY.pack(b"1" * 16, rows, register._digest(b""))
+    with (tmp_path / NAME).open("wb") as file:  # sparse, where it claims to be long
+        file.write(register._MAGIC)
+        file.seek(len(register._MAGIC) + terms.size(rows))
+        file.write(index)
+        checksum = register._checksum(terms.bound, b"c" * 32, index)
+        file.write(register._END.pack(terms.bound, 1, b"c" * 32, checksum))
+    with opened(tmp_path / NAME, terms) as found:
+        assert found.contents is None
+        assert found.entire(b"1" * 16, block()) == []
 
 
 def test_what_is_no_file_says_nothing(tmp_path):

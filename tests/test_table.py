@@ -244,6 +244,15 @@ def test_contents_are_the_same_as_long_as_every_byte_is(tmp_path):
     assert table.contents(pattern) not in (None, found["two"], changed)  # they follow each other
 
 
+def test_a_condition_that_asks_for_the_time_makes_another_table_each_time(tmp_path):
+    path = stored(tmp_path / "a.csv")
+    plain, now = (Source(path, where=condition) for condition in ("id > 1", "id > 1 and NOW() > '2000-01-01'"))
+    assert table.contents(plain) == table.contents(plain)
+    assert table.contents(now) != table.contents(now)
+    assert None not in (table.contents(plain), table.contents(now))
+    assert table.contents(Source(path, where="id >")) is None
+
+
 def test_what_is_no_file_has_no_contents(tmp_path):
     assert table.contents(Source(frame=pl.DataFrame({"a": [1]}))) is None
     assert table.contents(Source(str(tmp_path / "gone.csv"))) is None
