@@ -216,7 +216,7 @@ class Job(msgspec.Struct, frozen=True):
     def _in_order(self, surveyed: Survey, wanted: pl.Series) -> Iterator[tuple[int, pl.Series]]:
         """What is ``wanted``, apart for each way, and by the job's priority where it has one."""
         given = self.spec.priority
-        parts = [wanted] if given is None else classes(given, self.frames(), wanted, surveyed.width)
+        parts = [wanted] if given is None else classes(given, self.frames(), wanted, surveyed)
         return ((way, rows) for part in parts for way, rows in enumerate(surveyed.by_way(part)))
 
     def prompts(self, surveyed: Survey, step: int, wanted: pl.Series) -> Iterator[tuple[int, Prompt]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from journeybatch.errors import TableError
-from journeybatch.survey import changed
+from journeybatch.survey import Survey, changed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,9 +31,9 @@ def check_priority(priority: str, schema: Mapping[str, pl.DataType]) -> None:
         raise TableError(f"priority: {priority!r} gives {dtype}, not a number or true and false; CSV columns are text")
 
 
-def classes(priority: str, frames: Iterable[pl.DataFrame], wanted: pl.Series, width: int) -> Iterator[pl.Series]:
-    """The places that ``wanted`` marks, ``width`` to a row, in classes: the highest priority first, null last. More
-    than ten different values are put into ten classes of as many rows.
+def classes(priority: str, frames: Iterable[pl.DataFrame], wanted: pl.Series, surveyed: Survey) -> Iterator[pl.Series]:
+    """The places among the keys of a ``surveyed`` table that ``wanted`` marks, in classes: the highest priority first,
+    null last. More than ten different values are put into ten classes of as many rows.
 
     Raises:
         TableError: a cast fails.
@@ -46,8 +46,9 @@ def classes(priority: str, frames: Iterable[pl.DataFrame], wanted: pl.Series, wi
         parts = [frame.select(expression).to_series() for frame in frames]
     except pl.exceptions.PolarsError as error:
         raise TableError(f"priority: {priority!r} fails: {str(error).partition(chr(10))[0]}") from None
+    width = surveyed.width
     if (rows := sum(map(len, parts))) * width != len(wanted):
-        raise changed(min(rows, len(wanted) // width))
+        raise changed(surveyed, min(rows, len(wanted) // width))
     values = pl.concat([pl.Series("priority", [], dtype=pl.Float64), *parts])
     if values.n_unique() <= CLASSES:
         rank = values.rank("dense", descending=True) - 1

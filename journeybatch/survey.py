@@ -190,22 +190,15 @@ def again(
         if surveyed.refuted:
             raise _refuted(row)
         if batches >= len(surveyed.sizes) or frame.height != surveyed.sizes[batches]:
-            raise _changed(surveyed, row)
+            raise changed(surveyed, row)
         if asked is None or asked[batches]:
             if fingerprint(frame) != surveyed.digests[batches]:
-                raise _changed(surveyed, row)
+                raise changed(surveyed, row)
             yield row, frame
         batches += 1
         row += frame.height
     if batches != len(surveyed.sizes):
-        raise _changed(surveyed, row)
-
-
-def _changed(surveyed: Survey, row: int) -> InputChanged:
-    """The input changed, or else a register has said what is not so: the next run does without its word."""
-    if surveyed.register is not None and True in surveyed.kept:
-        surveyed.register.forget()
-    return changed(row)
+        raise changed(surveyed, row)
 
 
 def prompts(
@@ -236,7 +229,7 @@ def prompts(
             for place, key in zip(places, known[start : start + AT_ONCE], strict=True):
                 number, messages = row * width + place, rendered[place // samples]
                 if isinstance(messages, TemplateError):
-                    raise changed(row)
+                    raise changed(surveyed, row)
                 if kept[row] and ask.key(ask.steps[step], place % width, messages) != key:
                     if surveyed.register is not None:
                         surveyed.register.refute()
@@ -266,8 +259,11 @@ def describe(problems: list[Problem]) -> str:
     return "\n".join([f"{rows} cannot be rendered (rows count from 0); nothing was sent:", *lines])
 
 
-def changed(row: int) -> InputChanged:
-    """What is raised where the input is no longer what was surveyed, from about ``row`` on."""
+def changed(surveyed: Survey, row: int) -> InputChanged:
+    """What is raised where the input is no longer what was surveyed, from about ``row`` on. Or else a register has said
+    what is not so: the next run does without its word."""
+    if surveyed.register is not None and True in surveyed.kept:
+        surveyed.register.forget()
     return InputChanged(
         f"the input changed while it was being read (at or after row {row}); all replies so far are safe: "
         "run again when it is at rest"

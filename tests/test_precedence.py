@@ -11,6 +11,11 @@ from hypothesis import strategies as st
 
 from journeybatch.errors import InputChanged, SpecError, TableError
 from journeybatch.precedence import CLASSES, check_priority, classes
+from journeybatch.survey import Survey
+
+
+def surveyed(width: int) -> Survey:
+    return Survey([], [], [], [], width=width)
 
 
 @given(
@@ -22,7 +27,7 @@ def test_every_wanted_place_is_in_one_class_and_no_later_one_ranks_higher(values
     wanted = data.draw(st.lists(st.booleans(), min_size=len(values) * width, max_size=len(values) * width))
     frame = pl.DataFrame({"v": pl.Series(values, dtype=pl.Float64, strict=False)})
     frames = [frame.head(5), frame.slice(5)] if frame.height > 5 else [frame]
-    parts = list(classes("v", frames, pl.Series(wanted, dtype=pl.Boolean), width))
+    parts = list(classes("v", frames, pl.Series(wanted, dtype=pl.Boolean), surveyed(width)))
     assert len(parts) <= CLASSES
     order = [place for part in parts for place in part.arg_true()]
     assert sorted(order) == [place for place, each in enumerate(wanted) if each]
@@ -35,7 +40,7 @@ def test_every_wanted_place_is_in_one_class_and_no_later_one_ranks_higher(values
 def test_a_table_that_has_other_rows_by_now_is_said_to_have_changed(left):
     frames = [pl.DataFrame({"v": range(left)})] if left else []
     with pytest.raises(InputChanged, match=f"at or after row {min(left, 3)}"):
-        list(classes("v", frames, pl.Series([True] * 6), 2))
+        list(classes("v", frames, pl.Series([True] * 6), surveyed(2)))
 
 
 @pytest.mark.parametrize(

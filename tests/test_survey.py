@@ -200,6 +200,22 @@ def test_a_register_that_is_wrong_about_the_length_of_blocks_is_noticed(tmp_path
 
 
 @pytest.mark.usefixtures("small")
+def test_a_register_that_has_a_key_for_what_cannot_be_rendered_is_gone(tmp_path):
+    ask, path = Ask([ONE], ("text",)), tmp_path / NAME
+    null = table().with_columns(text=pl.when(pl.int_range(pl.len()) == 9).then(None).otherwise("text"))
+    found = looked(null, ask, path)
+    steps = [pl.Series("jb_key", [bytes([7]) * 16 if key is None else key for key in found.keys], dtype=pl.Binary)]
+    blocks = [rendering.Block([steps[0].slice(at, BLOCK)]) for at in range(0, 20, BLOCK)]
+    write(path, found.register.terms, zip(found.digests, found.sizes, blocks, strict=True))
+    again = looked(null, ask, path)
+    assert again.problems == []
+    with pytest.raises(InputChanged):
+        list(prompts(lambda start: [null[start:]], again, ask, 0, again.keys.is_not_null()))
+    assert not path.exists()
+    assert looked(null, ask, path).problems == found.problems
+
+
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("where", ["first", "last"])
 def test_of_a_register_that_is_not_whole_the_rest_is_still_used(tmp_path, where):
     ask, path, read = Ask([ONE], ("text",)), tmp_path / NAME, []
