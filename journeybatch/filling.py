@@ -30,11 +30,10 @@ _MARKED = re.compile(r"\0(\w+)\0")
 
 class Filling(msgspec.Struct, frozen=True):
     """What a prompt is made of: per message a role, and the ``strands`` of its text, which are fixed texts and the
-    names of columns by turns, a text first and last. ``fixed``: characters of all these texts."""
+    names of columns by turns, a text first and last."""
 
     roles: tuple[Role, ...]
     strands: tuple[tuple[str, ...], ...]
-    fixed: int
 
     @classmethod
     def of(
@@ -53,8 +52,7 @@ class Filling(msgspec.Struct, frozen=True):
         strands = tuple(tuple(_MARKED.split(message.content)) for message in told)
         if [list(strand[1::2]) for strand in strands] != names:  # some name has a meaning of its own, such as `true`
             return None
-        fixed = sum(len(text) for strand in strands for text in strand[::2])
-        return cls(tuple(role for role, _ in messages), strands, fixed)
+        return cls(tuple(role for role, _ in messages), strands)
 
     def fill(self, frame: pl.DataFrame) -> Iterator[tuple[Message, ...]] | None:
         """The messages of every row of ``frame``, in order; None where that is the engine's work."""
@@ -65,7 +63,8 @@ class Filling(msgspec.Struct, frozen=True):
             return None
         cells = {name: column.to_list() for name, column in columns.items()}
         longest = {name: max(map(len, texts), default=0) for name, texts in cells.items()}
-        if self.fixed + sum(longest[name] for strand in self.strands for name in strand[1::2]) > SHORT:
+        sizes = (longest[part] if at % 2 else len(part) for strand in self.strands for at, part in enumerate(strand))
+        if sum(sizes) > SHORT:
             return None
         messages = (
             map(Message, repeat(role), _filled(strand, cells))

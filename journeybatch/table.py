@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 """What reading cannot meet: the disk takes no copy."""
 _PIECE = 8 * 2**20
+"""Bytes of a file that are digested in one go; four of them are in memory together."""
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 
 

@@ -104,6 +104,13 @@ def test_all_messages_together_are_short():
     assert filled.fill(pl.DataFrame({"a": ["x" * (filling.SHORT // 3 + 1)]})) is None
 
 
+def test_fixed_texts_count_as_well():
+    for size, short in ((filling.SHORT - 1, True), (filling.SHORT, False)):
+        filled = filling_of("x" * size + "{{ a }}")
+        assert filled is not None
+        assert (filled.fill(pl.DataFrame({"a": ["y"]})) is not None) == short
+
+
 def test_an_empty_block_has_no_messages():
     filled = filling_of("Say {{ a }}")
     assert filled is not None
