@@ -27,6 +27,7 @@ COLUMNS = {
     "rss_mib": "RSS MiB",
 }
 COMMAND = [sys.executable, "-m", "journeybatch"]
+RUN = [*COMMAND, "run", "--quiet", "--yes"]
 
 
 def left_of(rows: int, share: float) -> int:
@@ -36,8 +37,9 @@ def left_of(rows: int, share: float) -> int:
 
 def scale(room: Path, rows: int, given: argparse.Namespace) -> list[Line]:
     """A plan of ``rows`` rows, one of rows that an earlier run knew (where they are so many that it keeps what it
-    knows), and a job carried on that lacks the last of its answers, after a kill and after a stop. Raises SystemExit
-    where the disk is too small for them: the journal, its views beside it, and the table."""
+    knows), a job carried on that lacks the last of its answers, after a kill and after a stop, and, if it was carried
+    on to its end, one more run of it. Raises SystemExit where the disk is too small for them: the journal, its views
+    beside it, and the table."""
     left = left_of(rows, given.left)
     needed = 2 * journal_bytes(rows - left, given.reply) + 2 * rows * given.text
     if needed > (free := shutil.disk_usage(room).free):
@@ -62,6 +64,7 @@ def scale(room: Path, rows: int, given: argparse.Namespace) -> list[Line]:
         killed = carry_on(job, place, server, until_first=True)
     with upstream(0.0, more=("--port", str(urlsplit(server.base_url).port))) as server:
         stopped = carry_on(job, place, server, until_first=given.until_first)
+        nights = [] if given.until_first else [measure([*RUN, str(job)], place / "log")]
     shutil.rmtree(place)
     first = ", until the first request"
     return [
@@ -69,6 +72,7 @@ def scale(room: Path, rows: int, given: argparse.Namespace) -> list[Line]:
         Line("plan, rows known", 0.0, rows, (known,)),
         Line(f"carry on after a kill, {left:,} left{first}", 0.0, rows, (killed,)),
         Line(f"carry on after a stop, {left:,} left{first if given.until_first else ''}", 0.0, rows, (stopped,)),
+        *(Line("once more, nothing to ask", 0.0, rows, (night,)) for night in nights),
     ]
 
 
@@ -79,8 +83,7 @@ def carry_on(job: Path, place: Path, server: Upstream, *, until_first: bool) -> 
     def seen() -> None:
         first.append(server.first_request_at())
 
-    run = [*COMMAND, "run", str(job), "--quiet", "--yes"]
-    taken = measure(run, place / "log", until=seen if until_first else None)
+    taken = measure([*RUN, str(job)], place / "log", until=seen if until_first else None)
     if not first:
         seen()
     return replace(taken, first_request_s=first[0] - taken.began_at)
